@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import checkpoints, files, jobs, models
+from core.records import checkpoints, earlier_requests, files, jobs, models
+from core.records.earlier_requests import StoredRequest
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
 from core.schema.job_spec import (
     ChildMethod,
@@ -44,6 +45,8 @@ class Assignment:
     retrained: ModelRow | None = None
     adapter: bool = False
     """The checkpoint holds an adapter alone, for the registered model."""
+    earlier: Sequence[StoredRequest] = ()
+    """The requests that made the checkpoint to start from, the newest first."""
 
     def spec(
         self,
@@ -90,6 +93,7 @@ class Assignment:
             start=self.job.start_checkpoint,
             data=[SetUsed.model_validate(used) for used in self.job.data],
             samples=samples,
+            earlier=[stored.request for stored in self.earlier],
             method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
             output=scratch.output,
             deliver=self.job.output,
@@ -130,7 +134,7 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
                 "the retrained model of this job is no longer registered; register it again",
                 retryable=False,
             )
-    start, adapter = None, False
+    start, adapter, earlier = None, False, list[StoredRequest]()
     if job.start_checkpoint is not None:
         checkpoint = await checkpoints.get(session, job.organisation, job.start_checkpoint)
         if checkpoint is None:
@@ -142,7 +146,9 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
         start = (checkpoint.prefix, await checkpoints.files(session, checkpoint.id))
         origin = await jobs.get(session, job.organisation, checkpoint.job)
         adapter = origin is not None and origin.output == "adapter"
+        if job.kind == "unlearn":
+            earlier = await earlier_requests.made(session, job.organisation, checkpoint.id)
     sets = await files.list_for_job(session, job.id)
     if await files.any_missing(session, job.id):
         raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
-    return Assignment(job, model, start, sets, retrained, adapter)
+    return Assignment(job, model, start, sets, retrained, adapter, earlier)

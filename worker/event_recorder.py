@@ -63,7 +63,7 @@ class EventRecorder:
         elif isinstance(event, SetsMade):
             await self._lease.write(progress.set_made_sets, event.sets)
         elif isinstance(event, Measured):
-            await self._lease.write(progress.add_measurements, event.moment, event.measurements)
+            await self._lease.write(progress.add_measurements, event.moment, event.measurements, event.kept)
         elif isinstance(event, Saved | Snapshotted | Resumed):
             await self._lease.write(progress.add_event, EventType(event.kind), {"step": event.step})
         elif isinstance(event, CostReported | EnvironmentReported | Tuned | Trained):

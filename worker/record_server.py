@@ -7,12 +7,17 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from core.records.earlier_requests import StoredRequest
 from core.records.retry import is_transient
 from core.records.tables import FileRow, JobFile
 from core.schema.bad_record import BadRecord
+from core.schema.job_spec import RecordSet
+from core.schema.previously_forgotten import records_of_each
+from core.schema.record_sample import RecordSample
 from core.storage import NotStored, Storage
 from core.storage.file_keys import FileKeys, KeyDestroyed
 from core.storage.sealed import SealBroken
@@ -31,10 +36,21 @@ _BUFFER_BYTES = 256 << 10
 class RecordServer:
     """Serves an attempt's sets once, inside `async with`. `wait_sent` returns, or raises, when that is over."""
 
-    def __init__(self, path: Path, token: str, sets: JobFiles, *, storage: Storage, keys: FileKeys) -> None:
+    def __init__(
+        self,
+        path: Path,
+        token: str,
+        sets: JobFiles,
+        *,
+        storage: Storage,
+        keys: FileKeys,
+        earlier: Sequence[StoredRequest] = (),
+    ) -> None:
+        """`earlier` are requests of which a sample of records is served as well, as far as their text is stored."""
         self._path = path
         self._token = token.encode()
         self._sets = sets
+        self._earlier = earlier
         self._storage = storage
         self._keys = keys
         self._sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -72,6 +88,9 @@ class RecordServer:
             self._connected = True
             for use, file in self._sets:
                 await self._send(writer, use, file)
+            for stored in self._earlier:
+                if stored.file is not None:
+                    await self._send_sample(writer, stored.request.job, stored.file)
             self._finish(None)
         except ConnectionError:
             self._finish(None)  # the child is gone, and its exit status tells why
@@ -101,6 +120,26 @@ class RecordServer:
                 buffer.clear()
                 await writer.drain()
         writer.write(bytes(buffer) + b"]}\n")
+        await writer.drain()
+
+    async def _send_sample(self, writer: asyncio.StreamWriter, job: str, file: FileRow) -> None:
+        """Sends a sample of an earlier job's records. Nothing is sent where its text cannot be read any more: the file
+        may be deleted at any time, and this job does without it."""
+        sample = RecordSample(records_of_each(len(self._earlier)))
+        try:
+            async for record in stored_records(self._storage, file, self._keys):
+                sample.add(record)
+        except (NotStored, SealBroken, BadRecord) as error:
+            log.warning("an earlier job's records are not measured again", extra={"of": job, **error_fields(error)})
+            return
+        sampled = sample.records()
+        line = RecordSet(
+            name="forget",
+            earlier=job,
+            positions=[position for position, _ in sampled],
+            records=[record for _, record in sampled],
+        )
+        writer.write(line.model_dump_json(exclude_none=True).encode() + b"\n")
         await writer.drain()
 
     def _finish(self, failure: AttemptFailed | None) -> None:

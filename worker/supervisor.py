@@ -257,7 +257,7 @@ class Attempt:
             await self._prefork_pool.wait_ready()
         async with (
             RecordServer(
-                scratch.socket(), token, assigned.sets, storage=self._storage, keys=self._keys
+                scratch.socket(), token, assigned.sets, storage=self._storage, keys=self._keys, earlier=assigned.earlier
             ) as record_server,
             self._child_for(spec, env) as child,
         ):

@@ -1,6 +1,7 @@
 """The context of an evaluation: one model, and the sets that it is measured on."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -13,6 +14,7 @@ from core.lm.model import context_length
 from core.lm.token_statistics import TokenStatistics, token_statistics
 from core.schema.evaluation import Moment, SetName
 from core.schema.policies import FORGET_SETS
+from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
 from core.schema.training import Training
 
@@ -22,13 +24,22 @@ Columns = dict[str, Values]
 LoadedModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
+@dataclass(frozen=True)
+class EarlierRecords:
+    """An earlier request, and a sample of its records with their positions; no record where its text is gone."""
+
+    request: EarlierRequest
+    records: list[tuple[int, Record]]
+
+
 class EvalContext:
     """Gives measurements the model, the measuring halves of the sets, and columns that were computed before.
 
     The halves that train or calibrate are left out, so that no figure can stand on them.
     `load` loads the same model again. `retrained` is the context of a retrained model, `original` that of the model
     the job started from: both keep their columns, but no model. `original_directory` holds the files of the model that
-    this one was made from. `check_stop` raises where the job is to stop.
+    this one was made from. `earlier` are requests that it should have forgotten before the job. `check_stop` raises
+    where the job is to stop.
     """
 
     def __init__(
@@ -42,6 +53,7 @@ class EvalContext:
         retrained: "EvalContext | None" = None,
         original: "EvalContext | None" = None,
         original_directory: Path | None = None,
+        earlier: Sequence[EarlierRecords] = (),
         cache: MeasurementCache | None = None,
         check_stop: Callable[[], None] = lambda: None,
         benchmark_tasks: Path | None = None,
@@ -53,6 +65,7 @@ class EvalContext:
         self.training, self.moment, self.retrained = training, moment, retrained
         self.check_stop = check_stop
         self.original, self.original_directory = original, original_directory
+        self.earlier = earlier
         self.seed = training.seed
         self.cache = cache
         self.benchmark_tasks, self.benchmark_code = benchmark_tasks, benchmark_code

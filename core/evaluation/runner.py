@@ -91,5 +91,6 @@ def _add(collected: MeasurementResult, result: MeasurementResult) -> None:
     collected.notes.update(result.notes)
     collected.curves.update(result.curves)
     collected.benchmarks.update(result.benchmarks)
+    collected.previously_forgotten += result.previously_forgotten
     collected.cut_short += result.cut_short
     collected.warnings += result.warnings

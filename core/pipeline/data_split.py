@@ -1,5 +1,6 @@
 """The split of a job's records into training and measuring: no record of retain, unseen or general is in both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.lm.split import split
@@ -20,7 +21,7 @@ class DataSplit:
     """The records left out, in counts."""
 
 
-def split_sets(sets: list[RecordSet]) -> DataSplit:
+def split_sets(sets: list[RecordSet], earlier: Sequence[RecordSet] = ()) -> DataSplit:
     """Halves every set but forget, the same way for ever. Retain sets of `general` text are measured as general.
 
     Files of one set are halved together, so that a subject who is in two of them is in one half only. A file that only
@@ -29,6 +30,7 @@ def split_sets(sets: list[RecordSet]) -> DataSplit:
     Then records are left out. A text of the forget set, a text that contains one and a text within one stay in the
     forget set alone: no other set trains on them, and none but `probes` measures them. A text that trains in one set
     measures in no set. Pinned and unseen texts are the exception: they measure, and train in no set.
+    Records of `earlier` requests are left out like those of the forget set: training on them would bring them back.
     """
     data = DataSplit(TrainingSets(forget=[]))
     for records in sets:
@@ -46,7 +48,7 @@ def split_sets(sets: list[RecordSet]) -> DataSplit:
         if own_records := [record for records in sets if records.name == name for record in records.records]:
             data.measuring[name] = own_records
     pinned: set[SetName] = {_measured_as(records) for records in sets if records.part == "trains"}
-    _leave_out(data, pinned | {"unseen"})
+    _leave_out(data, pinned | {"unseen"}, [record for records in earlier for record in records.records])
     return data
 
 
@@ -67,17 +69,20 @@ def _halve(files: list[RecordSet], name: SetName, training: TrainingSets) -> lis
     return [together[index] for index in measures]
 
 
-def _leave_out(data: DataSplit, measuring_first: set[SetName]) -> None:
+def _leave_out(data: DataSplit, measuring_first: set[SetName], forgotten: list[Record]) -> None:
     """Leaves out records that are in several parts; texts that measure in `measuring_first` do not train.
+
+    `forgotten` records count as records of the forget set.
 
     Runs after halving, so that records left out do not change the halves.
     """
-    forget = {_text(record) for record in data.training.forget}
+    forget = {_text(record) for record in (*data.training.forget, *forgotten)}
     measures = {_text(record) for name in measuring_first for record in data.measuring.get(name, [])}
-    containment = Containment(data.training.forget)
+    containment = Containment([*data.training.forget, *forgotten])
+    owner = "the forget set or of an earlier one" if forgotten else "the forget set"
 
     def kept(records: list[Record], elsewhere: set[tuple[str, ...]], use: str) -> list[Record]:
-        return _without_containment(_without(records, elsewhere, data, use), containment, data, use)
+        return _without_containment(_without(records, elsewhere, data, use), containment, owner, data, use)
 
     for retain in data.training.retain:
         retain.records = kept(retain.records, forget | measures, f"trains in {_measured_as(retain)}")
@@ -98,13 +103,15 @@ def _without(records: list[Record], elsewhere: set[tuple[str, ...]], data: DataS
     return kept
 
 
-def _without_containment(records: list[Record], forget: Containment, data: DataSplit, use: str) -> list[Record]:
-    """The records that neither contain a text of the forget set nor are contained in one."""
+def _without_containment(
+    records: list[Record], forget: Containment, owner: str, data: DataSplit, use: str
+) -> list[Record]:
+    """The records that neither contain a text to forget nor are contained in one; `owner` is its set, in words."""
     overlapping = set(forget.overlapping(records))
     if overlapping:
         data.warnings.append(
-            f"{len(overlapping)} of {len(records)} records left out of what {use}: they contain a record of the forget"
-            " set, or are contained in one"
+            f"{len(overlapping)} of {len(records)} records left out of what {use}: they contain a record of {owner}, or"
+            " are contained in one"
         )
     return [record for index, record in enumerate(records) if index not in overlapping]
 

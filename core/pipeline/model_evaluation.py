@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.evaluation.cache import CacheUnusable, MeasurementCache
-from core.evaluation.eval_context import EvalContext, LoadedModel
+from core.evaluation.eval_context import EarlierRecords, EvalContext, LoadedModel
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements.change import COMPARED_SETS, Change
 from core.evaluation.policy.verdict import judge, signs_of_memorization
+from core.evaluation.record_figures import keep_figures
 from core.evaluation.record_scores import record_scores
 from core.evaluation.runner import measure_model
 from core.lm import adapter
@@ -24,6 +25,8 @@ from core.schema.evaluation import Measurements, Moment
 from core.schema.events import Judged, Measured, Warned
 from core.schema.job_spec import JobSpec, MeasureSpec, SealedFolder
 from core.schema.policies import Policy
+from core.schema.previously_forgotten import KeptFigures
+from core.schema.record import Record
 from core.schema.training import Training
 from core.unlearning.eval_tokenization import eval_settings
 
@@ -56,6 +59,10 @@ class ModelEvaluation:
         self._retrained_digest: str | None = None
         self._original: EvalContext | None = None
         self._figures: dict[Moment, Measurements] = {}
+        self.earlier: Sequence[EarlierRecords] = ()
+        """Requests that the model should have forgotten before the job."""
+        self.kept_records: Sequence[Record] = ()
+        """The whole forget set of a job that unlearns: figures of single records are kept for later jobs."""
 
     def measure_retrained(self) -> None:
         """Measures the retrained model, if there is one, and keeps its scores of each record for comparisons."""
@@ -113,8 +120,10 @@ class ModelEvaluation:
         """Measures the model in a directory: the given one, or the saved one."""
         with self._phases.during("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
-            figures = self._measure(self._context(moment, directory, digest), digest, original)
-        self._record_figures(moment, figures)
+            context = self._context(moment, directory, digest)
+            kept = keep_figures(context, self.kept_records) if moment == "after" and self.kept_records else None
+            figures = self._measure(context, digest, original)
+        self._record_figures(moment, figures, kept)
         return figures
 
     def check_retrained(self, before: Measurements | None) -> None:
@@ -144,9 +153,9 @@ class ModelEvaluation:
         self._figures["after"] = self._figures["before"]
         self.judge(policy, assumption=assumption)
 
-    def _record_figures(self, moment: Moment, figures: Measurements) -> None:
+    def _record_figures(self, moment: Moment, figures: Measurements, kept: KeptFigures | None = None) -> None:
         self._figures[moment] = figures
-        self._emit(Measured(moment=moment, measurements=figures))
+        self._emit(Measured(moment=moment, measurements=figures, kept=kept))
 
     def _keep_scores(self, context: EvalContext) -> None:
         """Keeps the original model's scores of each record to retain, for the change of each, and unloads the model."""
@@ -176,6 +185,7 @@ class ModelEvaluation:
             retrained=self._retrained,
             original=self._original,
             original_directory=None if moment == "before" else spec.original_directory,
+            earlier=self.earlier,
             cache=self._cache_of(directory, digest),
             check_stop=self._phases.check_cancelled,
             benchmark_tasks=spec.benchmark_tasks,

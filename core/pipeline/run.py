@@ -26,6 +26,7 @@ from core.lm.snapshots import Snapshots
 from core.pipeline import chat_validation, rehearsal_samples, scorable_records
 from core.pipeline.cost import meter_other_ranks
 from core.pipeline.data_split import DataSplit, split_sets
+from core.pipeline.earlier_requests import match_requests, separate_earlier
 from core.pipeline.forgotten_text import ForgottenText
 from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
@@ -217,9 +218,9 @@ class Run:
                 raise CoreError("bad_method", str(error)) from None
             process_group.require_ranks(spec.ranks)
             measurements = self._measurements()
-            sets = fetch_records(spec.records)
+            sets, earlier = separate_earlier(fetch_records(spec.records))
             settings = chat_validation.choose_eval_settings(spec, sets, self._emit)
-            data = split_sets(sets)
+            data = split_sets(sets, earlier)
             self._require_forget_set(data)
             trained = [*data.training.forget, *data.training.unseen]
             trained += [record for records in data.training.retain for record in records.records]
@@ -233,13 +234,17 @@ class Run:
             digest = model_digest(spec.directory)
             made = self._make_missing_sets(spec, data, method, digest)
         evaluation = self._evaluation(measurements, data, settings)
+        evaluation.earlier = match_requests(spec.earlier, earlier)
+        evaluation.kept_records = [record for records in sets if records.name == "forget" for record in records.records]
         evaluation.measure_retrained()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
             self._check_trainable(spec, model, method)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
-            fingerprint = _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, sets, digest)
+            fingerprint = (
+                _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, [*sets, *earlier], digest)
+            )
         figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
         evaluation.check_retrained(figures)
         assumption = describe_made(made) if made else None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import null
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +13,7 @@ from core.records.tables import CurveRow, MeasurementRow
 from core.schema.evaluation import Measurements, Moment
 from core.schema.event_types import EventType
 from core.schema.jobs import SetUsed
+from core.schema.previously_forgotten import KeptFigures
 
 
 async def set_phase(session: AsyncSession, job: str, fence: int, name: str) -> None:
@@ -79,13 +81,22 @@ async def set_fraction(
 
 
 async def add_measurements(
-    session: AsyncSession, job: str, fence: int, moment: Moment, measurements: Measurements
+    session: AsyncSession,
+    job: str,
+    fence: int,
+    moment: Moment,
+    measurements: Measurements,
+    kept: KeptFigures | None = None,
 ) -> None:
     row = await lock_job(session, job, fence)
     query = insert(MeasurementRow).values(
-        job=job, moment=moment, fence=fence, measurements=measurements.model_dump(mode="json")
+        job=job,
+        moment=moment,
+        fence=fence,
+        measurements=measurements.model_dump(mode="json"),
+        kept=null() if kept is None else kept.model_dump(mode="json"),
     )
-    values = {"fence": fence, "measurements": query.excluded.measurements}
+    values = {"fence": fence, "measurements": query.excluded.measurements, "kept": query.excluded.kept}
     await session.execute(query.on_conflict_do_update(index_elements=["job", "moment"], set_=values))
     perplexities = {
         name: figures["perplexity"].value for name, figures in measurements.sets.items() if "perplexity" in figures

@@ -12,6 +12,7 @@ from core.report.attempts import read_attempts
 from core.report.bounds import describe_bounds
 from core.report.caveats import list_caveats, list_checks
 from core.report.glossary import PARTS, REASONS
+from core.report.previously_forgotten import describe_previously_forgotten
 from core.report.relearning import find_worst
 from core.report.summary import summarize
 from core.schema.cost import JobCost
@@ -91,6 +92,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
             "cost": _cost(rows),
             "checkpoint": _checkpoint(rows),
             "verdict": _verdict(rows),
+            "previously_forgotten": describe_previously_forgotten(measured.get("after")),
             "figures": ReportFigures.model_validate(
                 {
                     "measure": job.measure,

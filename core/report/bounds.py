@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from core.report.glossary import COPIES, REASONS, SCALES, YARDSTICKS, attack_words, figure_words, set_words
 from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
-from core.schema.figure_names import RELEARNED_WORST, RELEARNING_CURVES
+from core.schema.figure_names import PREVIOUSLY_FORGOTTEN, RELEARNED_WORST, RELEARNING_CURVES
 from core.schema.policies import Bound, JudgedBound
 from core.schema.report import ReportBound
 
@@ -61,6 +61,8 @@ def _question(bound: Bound) -> str:
         return "If a copy of the model is trained further, does the text come back no faster than it must?"
     if bound.benchmark is not None:
         return f"Does the model still solve the tasks of “{bound.benchmark}”?"
+    if bound.across == PREVIOUSLY_FORGOTTEN:
+        return "Is the text still forgotten that earlier jobs made the model forget?"
     if bound.set is None:
         return f"Does the {bound_words(bound)} keep its limits?"
     if bound.concerns_survival:

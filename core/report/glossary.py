@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from core.schema.evaluation import SetName
-from core.schema.figure_names import RelearningAttackName
+from core.schema.figure_names import PREVIOUSLY_FORGOTTEN, RelearningAttackName
 from core.schema.jobs import Origin
 from core.schema.policies import Yardstick
 from core.schema.verdict_parts import Part, Reason
@@ -246,6 +246,11 @@ ACROSS: Mapping[str, tuple[str, str]] = {
         "steps until half is back",
         "Steps of training on a few records to forget until half of what was forgotten is back. The model was trained"
         " on a copy for this test.",
+    ),
+    PREVIOUSLY_FORGOTTEN: (
+        "share of earlier text that has come back",
+        "Earlier jobs made this model forget other text. This is the share of the measured records of that text which"
+        " the model knows again.",
     ),
     "weight_distance": ("change of the weights", "How far the weights of the model have moved."),
 }

@@ -2,6 +2,8 @@
 
 from core.report.bounds import bound_words
 from core.report.glossary import REASONS
+from core.report.previously_forgotten import summarize_previously_forgotten
+from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.policies import Result
 from core.schema.report import Report, ReportPart, ReportVerdict
 
@@ -22,7 +24,8 @@ def summarize(report: Report) -> list[str]:
     sentences = [_what_happened(report)]
     if report.verdict is not None:
         sentences += [_part(part) for part in report.verdict.parts]
-        sentences += [_survival(report.verdict), _verdict(report.verdict), *report.verdict.assumptions]
+        sentences += [_survival(report.verdict), *summarize_previously_forgotten(report.previously_forgotten)]
+        sentences += [_verdict(report.verdict), *report.verdict.assumptions]
     elif report.status == "succeeded" and report.kind == "unlearn":
         sentences.append("The result was not judged by a policy: the figures stand by themselves.")
     if report.checkpoint is not None:
@@ -74,7 +77,8 @@ def _part(part: ReportPart) -> str:
 
 
 def _survival(verdict: ReportVerdict) -> str:
-    kept = [bound for bound in verdict.bounds if bound.part is None and bound.carries]
+    survival = [bound for bound in verdict.bounds if bound.part is None and bound.carries]
+    kept = [bound for bound in survival if bound.bound.across != PREVIOUSLY_FORGOTTEN]
     if any(bound.result == "failed" for bound in kept):
         return "What the model must keep has suffered more than the policy allows."
     if not kept or any(bound.result != "passed" for bound in kept):

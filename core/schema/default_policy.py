@@ -5,6 +5,7 @@ from.
 """
 
 from core.schema.evaluation import JUDGED_ATTACKS
+from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.policies import Bound, Policy
 
 MEMBERSHIP_FROM = 150
@@ -150,6 +151,11 @@ ROBUSTNESS_BOUNDS = [
 """Bounds on a copy in 4 bits, and on a copy that is fine-tuned a little, where a retrained model shows how fast any
 model learns such text."""
 
+EARLIER_BOUNDS = [
+    Bound(name="previously-forgotten", across=PREVIOUSLY_FORGOTTEN, high=0.0, optional_from=0),
+]
+"""What earlier jobs made the model forget must not come back. Measured where there are such jobs, and their text."""
+
 SURVIVAL_BOUNDS = [
     Bound(name="retain", set="retain", figure="perplexity", against="before", by="ratio", high=1.05),
     *(
@@ -170,6 +176,6 @@ SURVIVAL_BOUNDS = [
 DEFAULT_POLICY = Policy(
     name="default",
     description="What must be forgotten is as if the model had never seen it, in its 4-bit copy too; what must survive"
-    " is at most 5 % less probable than before.",
-    bounds=[*FORGETTING_BOUNDS, *ROBUSTNESS_BOUNDS, *SURVIVAL_BOUNDS],
+    " is at most 5 % less probable than before. What earlier jobs made the model forget has not come back.",
+    bounds=[*FORGETTING_BOUNDS, *ROBUSTNESS_BOUNDS, *EARLIER_BOUNDS, *SURVIVAL_BOUNDS],
 )

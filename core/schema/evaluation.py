@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from core.schema.previously_forgotten import PreviouslyForgotten
 from core.schema.strict import Strict
 
 Moment = Literal["before", "after", "retrained"]
@@ -87,6 +88,10 @@ class MeasurementResult(Strict):
         default={}, description="Figures over steps, layers or places, such as the steps of relearning."
     )
     benchmarks: dict[str, dict[str, Figure]] = Field(default={}, description="The metrics of each benchmark task.")
+    previously_forgotten: list[PreviouslyForgotten] = Field(
+        default=[],
+        description="Whether the text is still forgotten that earlier jobs made the model forget, newest first.",
+    )
     cut_short: list[CutShort] = Field(
         default=[], description="Measurements that looked at fewer records, or made fewer steps, than there are."
     )

@@ -16,6 +16,7 @@ from core.schema.evaluation import Measurements, Moment
 from core.schema.event_types import EventType, describe_data, describe_types
 from core.schema.jobs import JobError, Outcome, Phase, SetUsed
 from core.schema.policies import Judgement
+from core.schema.previously_forgotten import KeptFigures
 from core.schema.strict import Answer, Strict
 
 
@@ -72,6 +73,8 @@ class Measured(Strict):
     kind: Literal["measured"] = "measured"
     moment: Moment
     measurements: Measurements
+    kept: KeptFigures | None = None
+    """Figures of single records of the forget set, which later jobs compare theirs with."""
 
 
 class Judged(Strict):

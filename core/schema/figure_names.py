@@ -103,6 +103,9 @@ RELEARNED_BESIDE_RETRAINED = frozenset({RELEARNED_WORST[1], *RELEARNED_SYMMETRIC
 SYMMETRIC_FIGURES = ("probability", "extraction_strength")
 """Figures of the forget set that a quantised copy and the model itself are compared by."""
 
+PREVIOUSLY_FORGOTTEN = "previously_forgotten_returned"
+"""The share of the records of earlier requests that have come back."""
+
 ATTACKS = (*LIKELIHOOD_ATTACKS, "reference", "gradnorm")
 ACROSS_FIGURES = (
     "baseline_auc",
@@ -113,6 +116,7 @@ ACROSS_FIGURES = (
     *RELEARNED_WORST,
     *RELEARNED_SYMMETRIC,
     *(f"quantized_symmetric_{figure}_{variant}" for variant in VARIANTS for figure in SYMMETRIC_FIGURES),
+    PREVIOUSLY_FORGOTTEN,
     "weight_distance",
     "weight_distance_outside",
     *(f"privleak_{attack}" for attack in LIKELIHOOD_ATTACKS),

@@ -22,6 +22,7 @@ from pydantic import (
 from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.jobs import Output, Part, RetainKind, SetUsed
 from core.schema.policies import Policy
+from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
 from core.schema.strict import Strict
 from core.schema.training import Training
@@ -34,6 +35,10 @@ class RecordSet(Strict):
     kind: RetainKind | None = None
     weight: float = 1.0
     part: Part | None = None
+    earlier: str | None = None
+    """The earlier job that made the model forget these records; None: a set of this job."""
+    positions: list[int] | None = None
+    """Of a sample of an earlier job's records: their places in the file, from 0."""
     records: list[Record]
 
 
@@ -171,6 +176,9 @@ class UnlearnSpec(CommonSpec):
         default=None, description="The checkpoint that `directory` holds. Null: it holds the registered model."
     )
     data: list[SetUsed] = Field(default=[], description="The job's sets as the API shows them, for the model card.")
+    earlier: list[EarlierRequest] = Field(
+        default=[], description="The jobs that made the model in `directory`, the newest first."
+    )
     samples: SealedFolder | None = Field(
         default=None, description="Texts that the model wrote for earlier jobs. Null: they are written anew."
     )

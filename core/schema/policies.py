@@ -139,7 +139,7 @@ class Bound(Strict):
     @property
     def of_these_records(self) -> bool:
         """Whether the figure is of these very records: other records of the same kind make it no less certain."""
-        return self.figure in figure_names.OF_THESE_RECORDS
+        return self.figure in figure_names.OF_THESE_RECORDS or self.across == figure_names.PREVIOUSLY_FORGOTTEN
 
     @property
     def concerns_forgetting(self) -> bool:
@@ -159,8 +159,9 @@ class Bound(Strict):
 
     @property
     def concerns_survival(self) -> bool:
-        """Whether the bound is about records that the model must keep, or that it never knew."""
-        return self.across == "model_utility" or (self.set is not None and self.set not in FORGET_SETS)
+        """Whether the bound is about records that the model must keep, or that it did not know before the job."""
+        survivors = ("model_utility", figure_names.PREVIOUSLY_FORGOTTEN)
+        return self.across in survivors or (self.set is not None and self.set not in FORGET_SETS)
 
     @property
     def compared_figure(self) -> tuple[object, ...]:
@@ -306,7 +307,8 @@ class Judgement(Strict):
     )
     warnings: list[str] = Field(
         default=[],
-        description="What the model must keep that the verdict says nothing about.",
+        description="What the model must keep that the verdict says nothing about, and which earlier jobs' text has"
+        " come back or could not be measured again.",
     )
     assumption: str | None = Field(
         default=None,

@@ -18,11 +18,12 @@ from core.schema.figure_names import RelearningAttackName
 from core.schema.jobs import JobError, JobKind, JobWarning, MethodUsed, Outcome, Output, SetUsed, Status
 from core.schema.manifest import FileEntry
 from core.schema.policies import JudgedBound, Policy, Scope
+from core.schema.previously_forgotten import PreviouslyForgotten
 from core.schema.strict import Answer
 from core.schema.training import Training
 from core.schema.verdict_parts import Part, Reason, Verdict
 
-VERSION = 2
+VERSION = 3
 """Rises when a field is added, removed or gets another meaning, or when a sentence of a report changes."""
 
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "paused", "requeued"]
@@ -173,7 +174,16 @@ class ReportVerdict(Answer):
         description="What the verdict takes for granted, in sentences: of text that the service made where nobody named"
         " any."
     )
-    warnings: list[str] = Field(description="What the model must keep that the verdict says nothing about.")
+    warnings: list[str] = Field(
+        description="What the model must keep that the verdict says nothing about, and which earlier jobs' text has"
+        " come back or could not be measured again."
+    )
+
+
+class ReportPreviouslyForgotten(PreviouslyForgotten):
+    """Whether the text of one earlier request is still forgotten, and this in words."""
+
+    answer: str = Field(description="What was found, in sentences.")
 
 
 class ReportFigures(Answer):
@@ -255,6 +265,10 @@ class Report(Answer):
     cost: JobCost | None = Field(description="What the job took. Null: it did not come to its end.")
     checkpoint: ReportCheckpoint | None = Field(description="The checkpoint. Null: the job made none.")
     verdict: ReportVerdict | None = Field(description="The verdict. Null: the job was not judged.")
+    previously_forgotten: list[ReportPreviouslyForgotten] = Field(
+        description="Whether the text is still forgotten that earlier jobs made the model forget, newest first. Empty:"
+        " the job started from no earlier job's model, or made none."
+    )
     figures: ReportFigures = Field(description="The figures, each with its interval.")
     relearning: ReportRelearning | None = Field(description="The worst of the relearning attacks. Null: none was made.")
     attempts: list[ReportAttempt] = Field(description="Each worker's try at the job, in order of time.")

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from api.reports.blocks import Block, Finding, Findings, Paragraph, Section
+from api.reports.blocks import Badge, Block, Cell, Code, Finding, Findings, Paragraph, Section, Table
 from api.reports.sections import pictures
 from api.reports.words import result_badge
 from core.report.glossary import PARTS
-from core.schema.report import Report
+from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
+from core.schema.report import Report, ReportBound
 from core.schema.verdict_parts import Part
 
 _HOW_JUDGED = (
@@ -29,6 +30,16 @@ _ROBUSTNESS = (
     "These tests change a copy of the model, as somebody who has its files could: they store its weights with fewer"
     " digits (8 or 4 bits), or train it further for some steps."
 )
+_EARLIER = (
+    "This job started from a model that earlier jobs had made. What they made the model forget must not come back. A"
+    " sample of their records, as far as their text is still stored, was measured again in the new model, record by"
+    " record, and compared with the figures that were kept just after each of those jobs."
+)
+_STATES = {
+    "forgotten": Badge("still forgotten", "good"),
+    "returned": Badge("has come back", "bad"),
+    "not_measured": Badge("cannot be measured", "open"),
+}
 
 
 def findings(report: Report) -> list[Section]:
@@ -50,6 +61,7 @@ def findings(report: Report) -> list[Section]:
             "Is the rest of the model intact?",
             [Paragraph(_SURVIVAL), *pictures.perplexities(report), *_bounds(report, None)],
         ),
+        Section("Is the text of earlier requests still forgotten?", [Paragraph(_EARLIER), *_earlier(report)]),
         Section(
             "What happens if a copy of the model is changed?",
             [
@@ -72,6 +84,20 @@ def _bounds(report: Report, part: Part | None) -> Sequence[Block]:
     found = [
         Finding(bound.bound.name, bound.question, bound.answer, result_badge(bound.result))
         for bound in report.verdict.bounds
-        if bound.part == part
+        if bound.part == part and not _is_of_earlier(bound)
     ]
     return [Findings(found)] if found else []
+
+
+def _earlier(report: Report) -> Sequence[Block]:
+    """The text of each earlier request; empty where the job started from no earlier job's model."""
+    if not report.previously_forgotten:
+        return []
+    rows: list[list[Cell]] = [
+        [Code(entry.job), _STATES[entry.state], entry.answer] for entry in report.previously_forgotten
+    ]
+    return [Table("Earlier requests", ["Job", "Result", "What was found"], rows)]
+
+
+def _is_of_earlier(bound: ReportBound) -> bool:
+    return bound.bound.across == PREVIOUSLY_FORGOTTEN

@@ -12,6 +12,7 @@ on: how much of these very records comes out is known without an interval over r
 
 from typing import get_args
 
+from core.evaluation.policy.earlier_requests import describe_earlier
 from core.evaluation.policy.evidence import SINGLE, Evidence, figures_by_step
 from core.evaluation.stats.comparison import (
     FEW,
@@ -97,7 +98,7 @@ def judge(
         reason=_most_telling(reasons) if verdict == "not_judged" else None,
         parts=parts,
         scope=_scope(counting),
-        warnings=_unjudged_survival(bounds),
+        warnings=[*_unjudged_survival(bounds), *describe_earlier(after.previously_forgotten)],
         bounds=bounds,
     )
 

@@ -213,4 +213,7 @@ class MeasurementRow(Base):
     """The attempt that measured."""
     measurements: Mapped[dict[str, Any]]
     """All figures (core.schema.evaluation.Measurements)."""
+    kept: Mapped[dict[str, Any] | None]
+    """Of the model after a job that unlearns: figures of single records of the forget set, which later jobs compare
+    theirs with (core.schema.previously_forgotten.KeptFigures)."""
     created_at: Mapped[datetime] = mapped_column(server_default=Now)

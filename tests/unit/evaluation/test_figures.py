@@ -8,12 +8,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.demo.people import general_sentences, people
-from core.evaluation.eval_context import EvalContext
+from core.evaluation.eval_context import EarlierRecords, EvalContext
 from core.evaluation.measurement import ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evaluation.runner import measure_model
 from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
+from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
 from tests.tiny_model import TinyModel
 from tests.unit.evaluation.test_runner import TRAINING
@@ -95,6 +96,11 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         retrained=retrained,
         original=original,
         original_directory=tiny_model.directory,
+        earlier=[
+            EarlierRecords(
+                EarlierRequest(job="job-1", records=1, last_measured="job-1"), [(0, tiny_model.sets["forget"][0])]
+            )
+        ],
     )
     return measure_model(context, thorough, model_digest="1" * 64, original=before)
 

@@ -124,3 +124,18 @@ def test_texts_around_a_forget_text_are_left_out_of_all_other_sets_and_counted()
     messages = [warning for warning in data.warnings if warning.endswith("forget set, or are contained in one")]
     assert sum(int(warning.split(" ")[0]) for warning in messages) == 12
     assert any("of what trains in retain: they contain a record" in warning for warning in messages)
+
+
+def test_texts_of_earlier_requests_neither_train_nor_measure_in_other_sets() -> None:
+    secret = "Zorvek Halmi was born in Pell and works as a cooper"
+    retain = RecordSet(name="retain", kind="in_distribution", records=[*records("retain", 14), Record(text=secret)])
+    around = [Record(text=f"Entry {number} of the register says that {secret}, no more.") for number in range(6)]
+    unseen = RecordSet(name="unseen", records=[*records("unseen", 14), *around])
+    forget = RecordSet(name="forget", records=records("forget", 2))
+    earlier = RecordSet(name="forget", earlier="job-1", positions=[4], records=[Record(text=secret)])
+    data = split_sets([forget, retain, unseen], [earlier])
+    others = [record for retain_set in data.training.retain for record in retain_set.records] + data.training.unseen
+    others += data.measuring["retain"] + data.measuring["unseen"]
+    assert texts(others) == texts([*records("retain", 14), *records("unseen", 14)])
+    assert texts(data.training.forget) == texts(data.measuring["forget"]) == texts(forget.records)
+    assert any("of the forget set or of an earlier one" in warning for warning in data.warnings)

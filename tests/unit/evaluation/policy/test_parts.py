@@ -141,7 +141,7 @@ def test_every_bound_of_the_default_policy_has_its_part() -> None:
     parts: dict[Any, list[str]] = {}
     for bound in DEFAULT_POLICY.bounds:
         parts.setdefault(bound.part, []).append(bound.name)
-    assert parts[None] == ["retain", "general", "protected"]
+    assert parts[None] == ["previously-forgotten", "retain", "general", "protected"]
     assert {name.partition(".")[0] for name in parts["membership"]} == {
         *("perplexity", "perplexity-far", "membership", "exposure", "exposure-suppressed", "int4", "relearned")
     }

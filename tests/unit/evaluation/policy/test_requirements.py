@@ -65,7 +65,17 @@ def test_the_default_policy_requires_only_default_measurements_and_relearning_wi
     assert unmet_requirements(standard, DEFAULT_POLICY, retrained=True) == []
     likelihood = resolve_measurements(["likelihood"])
     alone = unmet_requirements(likelihood, DEFAULT_POLICY, retrained=False)
-    others = {"membership", "baseline", "exposure", "verbatim", "cloze", "leak_at_k", "quantized", "change"}
+    others = {
+        "membership",
+        "baseline",
+        "exposure",
+        "verbatim",
+        "cloze",
+        "leak_at_k",
+        "quantized",
+        "change",
+        "previously_forgotten",
+    }
     assert set(alone) == others
     assert set(unmet_requirements(likelihood, DEFAULT_POLICY, retrained=True)) == {*others, "relearned"}
 

@@ -1,0 +1,72 @@
+"""The requests that made a checkpoint: each job of its lineage, and the text that the job had to forget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.records.tables import CheckpointRow, FileRow, JobFile, JobRow, MeasurementRow
+from core.schema.previously_forgotten import EarlierRequest, KeptFigures
+
+
+@dataclass(frozen=True)
+class StoredRequest:
+    """An earlier request, and the file with its text; None: the file was deleted."""
+
+    request: EarlierRequest
+    file: FileRow | None
+
+
+async def made(session: AsyncSession, organisation: str, checkpoint: str) -> list[StoredRequest]:
+    """The requests of all jobs that made the checkpoint and those that it came from, the newest first."""
+    # a checkpoint has one parent, so the chain has no branches
+    chain = select(CheckpointRow.job).where(CheckpointRow.organisation == organisation, CheckpointRow.id == checkpoint)
+    ancestors = chain.cte(recursive=True)
+    parents = (
+        select(CheckpointRow.job)
+        .join(JobRow, JobRow.start_checkpoint == CheckpointRow.id)
+        .join(ancestors, ancestors.c.job == JobRow.id)
+    )
+    ancestors = ancestors.union(parents)
+    query = (
+        select(
+            JobRow.id, JobRow.data, MeasurementRow.kept, MeasurementRow.measurements["previously_forgotten"], FileRow
+        )
+        .join(ancestors, ancestors.c.job == JobRow.id)
+        .outerjoin(MeasurementRow, (MeasurementRow.job == JobRow.id) & (MeasurementRow.moment == "after"))
+        .outerjoin(JobFile, (JobFile.job == JobRow.id) & (JobFile.name == "forget"))
+        .outerjoin(FileRow, FileRow.id == JobFile.file)
+        .order_by(JobRow.id.desc())
+    )
+    rows = (await session.execute(query)).all()
+    last_measured = _last_measured([(job, entries or []) for job, _, _, entries, _ in rows])
+    return [
+        StoredRequest(
+            EarlierRequest(
+                job=job,
+                **_forget_set(data),
+                last_measured=last_measured.get(job, job),
+                kept=None if kept is None else KeptFigures.model_validate(kept),
+            ),
+            file,
+        )
+        for job, data, kept, _, file in rows
+    ]
+
+
+def _forget_set(data: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The number of records of the forget set, and the digest of its deleted file."""
+    used = next((used for used in data if used["name"] == "forget"), {"records": 0})
+    return {"records": used["records"], "hmac_sha256": used.get("hmac_sha256")}
+
+
+def _last_measured(jobs: Sequence[tuple[str, list[dict[str, Any]]]]) -> dict[str, str]:
+    """The newest job that measured the text of each earlier job. `jobs` come the newest first."""
+    newest: dict[str, str] = {}
+    for job, entries in jobs:
+        for entry in entries:
+            if entry["measured"]:
+                newest.setdefault(entry["job"], job)
+    return newest

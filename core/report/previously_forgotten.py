@@ -1,0 +1,64 @@
+"""Whether the text of earlier requests is still forgotten, in sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.report.numbers import number_text
+from core.schema.previously_forgotten import PreviouslyForgotten
+from core.schema.report import ReportPreviouslyForgotten
+
+_GONE = (
+    "Its text is no longer stored, so that it cannot be measured in the new model. This job changed the model's"
+    " weights, and nothing but a measurement can tell what that did to a text."
+)
+
+
+def describe_previously_forgotten(measured: Mapping[str, Any] | None) -> list[ReportPreviouslyForgotten]:
+    """Returns the entries of the figures after the job, each with its sentences."""
+    entries = [PreviouslyForgotten.model_validate(entry) for entry in (measured or {}).get("previously_forgotten", [])]
+    return [ReportPreviouslyForgotten(**dict(entry), answer=_answer(entry)) for entry in entries]
+
+
+def summarize_previously_forgotten(entries: Sequence[ReportPreviouslyForgotten]) -> list[str]:
+    """Returns what a reader must know of all earlier requests, in a sentence for each state that there is."""
+    states = [entry.state for entry in entries]
+    sentences = []
+    if returned := states.count("returned"):
+        sentences.append(f"Text that {_jobs(returned)} made the model forget has come back, at least in part.")
+    if forgotten := states.count("forgotten"):
+        sentences.append(f"The text that {_jobs(forgotten)} made the model forget was measured again: none came back.")
+    if gone := states.count("not_measured"):
+        sentences.append(
+            f"The text that {_jobs(gone)} made the model forget is no longer stored: whether it is still forgotten"
+            " could not be measured."
+        )
+    return sentences
+
+
+def _jobs(count: int) -> str:
+    return "an earlier job" if count == 1 else f"{count} earlier jobs"
+
+
+def _answer(entry: PreviouslyForgotten) -> str:
+    if entry.now is None:
+        digest = f" Its file had the HMAC {entry.hmac_sha256}." if entry.hmac_sha256 else ""
+        by = "that job itself" if entry.last_measured == entry.job else f"{entry.last_measured}"
+        return f"{_GONE} The last job that measured it is {by}; its report has the figures.{digest}"
+    sample = (
+        f"{entry.measured} of {entry.records} records were measured again, those with the smallest digests."
+        if entry.measured < entry.records
+        else f"All {entry.records} records were measured again."
+        if entry.records > 1
+        else "The record was measured again."
+    )
+    found = "None has come back." if not entry.returned else f"{entry.returned} came back: the model knows them again."
+    now = (
+        f"Perplexity {number_text(entry.now.perplexity)}, highest extraction strength"
+        f" {number_text(entry.now.extraction_strength_highest)}"
+    )
+    if entry.then is None:
+        return f"{sample} {found} {now}. The earlier job kept no figures of single records to compare with."
+    return (
+        f"{sample} {found} {now}; just after the earlier job {number_text(entry.then.perplexity)} and"
+        f" {number_text(entry.then.extraction_strength_highest)}."
+    )
