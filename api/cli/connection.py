@@ -1,45 +1,34 @@
-"""The connection of a command to the service: UNLEARN_URL and UNLEARN_KEY, else the `unlearn up` of the data folder."""
+"""The connection of a command to the service: named by option or environment, else the `unlearn up` of the folder."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-
 from api.cli.data_folder import DataFolder
-from api.client import NoAnswer, UnlearningClient, UnlearningError
+from api.client import NoServiceNamed, Retries, UnlearningClient
 
-err = Console(stderr=True, highlight=False)
+RETRIES = Retries(attempts=4)
+"""A person waits: about three seconds for a service that is not there."""
 
 
-def connect(data: Path, *, releases: bool = False) -> UnlearningClient:
-    """Returns a client of the service, with the folder's release key where the command `releases`, else its admin key.
+def connect(
+    data: Path, *, server: str | None = None, key: str | None = None, releases: bool = False
+) -> UnlearningClient:
+    """Returns a client of the service. Its key is by default the folder's release key where the command `releases`,
+    else the folder's admin key. A folder's keys are sent to the folder's own service only.
 
-    Ends the command with advice and exit code 2 where no service is found.
+    Raises NoServiceNamed.
     """
     data_folder = DataFolder(data)
-    file = data_folder.release_key if releases else data_folder.admin_key
     service = data_folder.running()
-    url = os.environ.get("UNLEARN_URL") or (service.url if service else None)
-    key = os.environ.get("UNLEARN_KEY") or (file.read_text().strip() if file.exists() else None)
-    if url is None or key is None:
-        err.print(f"no service in {data_folder.path}: run 'unlearn up', or set UNLEARN_URL and UNLEARN_KEY")
-        raise typer.Exit(2)
-    return UnlearningClient(url, key)
-
-
-@contextmanager
-def open_client(data: Path, *, releases: bool = False) -> Iterator[UnlearningClient]:
-    """Yields the client of `connect`. Ends the command with exit code 1 where the service refuses, or is silent."""
-    try:
-        with connect(data, releases=releases) as client:
-            yield client
-    except NoAnswer as failure:
-        err.print(f"{failure}: is 'unlearn up' running?")
-        raise typer.Exit(1) from None
-    except UnlearningError as refused:
-        err.print(f"[red]refused:[/red] {escape(str(refused))}")
-        raise typer.Exit(1) from None
+    server = server or os.environ.get("UNLEARN_URL") or (service.url if service else None)
+    key = key or os.environ.get("UNLEARN_KEY")
+    if server is None:
+        raise NoServiceNamed(
+            f"no service in {data_folder.path}: run 'unlearn up', or name one with --server or UNLEARN_URL"
+        )
+    file = data_folder.release_key if releases else data_folder.admin_key
+    if key is None and service is not None and server.rstrip("/") == service.url and file.exists():
+        key = file.read_text().strip()
+    if key is None:
+        raise NoServiceNamed(f"no key for {server}: name one with UNLEARN_KEY or --key")
+    return UnlearningClient(server, key, retries=RETRIES)

@@ -11,8 +11,6 @@ from typing import Annotated
 
 import typer
 
-from core.embedded.folder import make_data_folder
-
 DEFAULT_DATA = Path(".unlearn")
 DataOption = Annotated[
     Path,
@@ -54,6 +52,8 @@ class DataFolder:
 
     def prepare(self) -> None:
         """Makes the folder and its service key where they are missing; only the owner may look in."""
+        from core.embedded.folder import make_data_folder  # it brings Redis's client, which few commands need
+
         make_data_folder(self.path)
         for folder in (self.logs, self.models):
             folder.mkdir(exist_ok=True, mode=0o700)

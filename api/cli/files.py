@@ -1,54 +1,76 @@
-"""`unlearn files`: lists and deletes uploaded files."""
+"""`unlearn files`: uploads, lists, shows and deletes files of records."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from api.cli.connection import open_client
-from api.cli.data_folder import DEFAULT_DATA, DataOption
+from api.cli.listing import fields, size_text, table
+from api.cli.session import Session, service_command
+from api.cli.uploads import reading_summary
 from core.schema.files import Purpose
 
-app = typer.Typer(help="List and delete uploaded files.", no_args_is_help=True)
-out = Console(highlight=False)
+app = typer.Typer(help="Upload, list, show and delete files of records.", no_args_is_help=True)
 
-COLUMNS = ("id", "purpose", "records", "bytes", "created_at", "expires_at", "filename")
+FileId = Annotated[str, typer.Argument(metavar="FILE", help="The id of the file.")]
+COLUMNS = ("file", "purpose", "records", "size", "uploaded (UTC)", "kept until (UTC)", "name")
+
+
+@app.command("upload")
+@service_command
+def upload(
+    session: Session,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The file; docs/records.md has the forms.")],
+    purpose: Annotated[Purpose, typer.Option(help="What the records are for.")],
+) -> None:
+    """Upload a file of records, and show how it was read."""
+    uploaded = session.client.files.upload(file, purpose)
+    session.err.print(reading_summary(uploaded), markup=False, soft_wrap=True)
+    session.show(uploaded, uploaded.id)
 
 
 @app.command("list")
+@service_command
 def list_files(
-    data: DataOption = DEFAULT_DATA,
-    purpose: Annotated[
-        Purpose | None, typer.Option(help="Only files for this purpose: forget, retain, unseen, general or probes.")
-    ] = None,
+    session: Session,
+    purpose: Annotated[Purpose | None, typer.Option(help="Only files for this purpose.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="The number of files to list.")] = 20,
+    after: Annotated[str | None, typer.Option(help="List the files that follow this one.")] = None,
 ) -> None:
     """List uploaded files, newest first, without their text."""
-    with open_client(data) as client:
-        page = client.files.page(purpose=purpose, limit=limit)
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
-    for file in page.data:
-        table.add_row(*(_cell(getattr(file, column)) for column in COLUMNS))
-    out.print(table)
-    if page.has_more:
-        out.print(f"there are more: the API lists them after {page.last_id}")
+    page = session.client.files.page(purpose=purpose, limit=limit, after=after)
+    rows = [
+        (it.id, it.purpose, it.records, size_text(it.bytes), it.created_at, it.expires_at, it.filename)
+        for it in page.data
+    ]
+    session.show_page(page, table(COLUMNS, rows, numbers=("records", "size")))
+
+
+@app.command("show")
+@service_command
+def show(session: Session, file: FileId) -> None:
+    """Show a file, without its text: how it was read, and until when it is kept."""
+    it = session.client.files.get(file)
+    listing = fields(
+        {
+            "file": it.id,
+            "purpose": it.purpose,
+            "size": size_text(it.bytes),
+            "sha256": it.sha256,
+            "uploaded": it.created_at,
+            "kept until": it.expires_at,
+        }
+    )
+    session.show(it, listing, reading_summary(it))
 
 
 @app.command("delete")
+@service_command
 def delete(
-    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="The ids of the files.")],
-    data: DataOption = DEFAULT_DATA,
+    session: Session, file: Annotated[list[str], typer.Argument(metavar="FILE...", help="The ids of the files.")]
 ) -> None:
     """Delete files for good: first the keys that decrypt them, then their bytes."""
-    with open_client(data) as client:
-        for file_id in file:
-            client.files.delete(file_id)
-            out.print(f"{file_id} is deleted")
-
-
-def _cell(value: object) -> str:
-    """The value as text; of a time the date, hour and minute."""
-    text = "" if value is None else str(value)
-    return text[:16].replace("T", " ") if text[4:5] == "-" and text[10:11] == "T" else text
+    for id in file:
+        session.client.files.delete(id)
+        session.say(f"{id} is deleted")
+    session.show({"deleted": file})

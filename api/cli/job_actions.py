@@ -3,37 +3,36 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from api.cli.connection import open_client
-from api.cli.data_folder import DEFAULT_DATA, DataOption
+from api.cli.session import Session, service_command
 from core.schema.jobs import Job
 
-out = Console(highlight=False)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of the job.")]
 
 
-def pause(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
+@service_command
+def pause(session: Session, job: JobId) -> None:
     """Pause a job: it finishes its step, keeps a snapshot and frees its device."""
-    _request(job, "pause", data)
+    _show(session, session.client.jobs.pause(job))
 
 
-def resume(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
+@service_command
+def resume(session: Session, job: JobId) -> None:
     """Resume a paused job from its snapshot."""
-    _request(job, "resume", data)
+    _show(session, session.client.jobs.resume(job))
 
 
-def retry(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
+@service_command
+def retry(session: Session, job: JobId) -> None:
     """Give a failed job a new attempt."""
-    _request(job, "retry", data)
+    _show(session, session.client.jobs.retry(job))
 
 
-def cancel(job: JobId, data: DataOption = DEFAULT_DATA) -> None:
+@service_command
+def cancel(session: Session, job: JobId) -> None:
     """Cancel a job for good."""
-    _request(job, "cancel", data)
+    _show(session, session.client.jobs.cancel(job))
 
 
-def _request(job_id: str, action: str, data: DataOption) -> None:
-    with open_client(data) as client:
-        job: Job = getattr(client.jobs, action)(job_id)
-    out.print(job.status + (f", {job.requested} requested" if job.requested else ""))
+def _show(session: Session, job: Job) -> None:
+    session.show(job, job.status + (f", {job.requested} requested" if job.requested else ""))

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api.auth import SCOPES, hash_key, key_prefix, new_api_key
 from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
+from api.cli.exit_codes import REFUSED, WRONG_CALL
+from api.cli.output import JsonOption, end_with_error, json_text
 from core.embedded.errors import StackError
 from core.embedded.postgres import SERVICE, Postgres
 from core.records import keys
@@ -22,7 +24,7 @@ from core.records.engine import make_engine
 from core.settings import settings
 
 app = typer.Typer(help="Make API keys.", no_args_is_help=True)
-out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
 
 ADVICE = (
     "run it where the service runs: in the data folder of 'unlearn up' (--data), or with its settings (DATABASE_URL)"
@@ -40,6 +42,7 @@ def create(
         str, typer.Option(help="The organisation of the key; it is made where none has this name.")
     ] = "default",
     data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key and show it once.
 
@@ -52,12 +55,14 @@ def create(
         key = asyncio.run(_add_key(database, name, scope or ["admin"], organisation))
     except (ValidationError, ValueError, StackError) as error:
         reason = "DATABASE_URL or another setting is missing" if isinstance(error, ValidationError) else str(error)
-        err.print(f"no key was made: {reason}; {ADVICE}", markup=False)
-        raise typer.Exit(2) from None
+        end_with_error(f"no key was made: {reason}; {ADVICE}", WRONG_CALL, as_json=as_json)
     except (SQLAlchemyError, OSError) as error:
-        err.print(f"no key was made: the database cannot be used ({type(error).__name__}); is the service running?")
-        raise typer.Exit(1) from None
-    out.print(key)
+        reason = f"the database cannot be used ({type(error).__name__}); is the service running?"
+        end_with_error(f"no key was made: {reason}", REFUSED, as_json=as_json)
+    if as_json:
+        typer.echo(json_text({"key": key, "name": name, "scopes": scope or ["admin"], "organisation": organisation}))
+    else:
+        out.print(key)
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from api.cli.connection import open_client
 from api.cli.cost_line import cost_line
-from api.cli.data_folder import DEFAULT_DATA, DataOption
+from api.cli.download import download_checkpoint
 from api.cli.progress import follow_job
-from api.cli.uploads import upload_file
-from api.client import UnlearningClient, UnlearningError
-from core.schema.files import Purpose
+from api.cli.session import Session, service_command
+from api.cli.uploads import Uploads
 from core.schema.jobs import Job
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-
+@service_command
 def submit(
+    session: Session,
     model: Annotated[str, typer.Argument(help="The id of a registered model.")],
     forget: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The records that the model must forget.")],
     retain: Annotated[
@@ -63,10 +60,13 @@ def submit(
     directory: Annotated[
         Path | None, typer.Option("--out", help="Follow the job and download its checkpoint into this directory.")
     ] = None,
-    data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Submit a job that makes a model forget a file of records."""
-    with open_client(data) as client, Uploads(client) as uploads:
+    """Submit a job that makes a model forget a file of records.
+
+    With --wait or --out the exit code is 1 unless the job succeeds.
+    """
+    client = session.client
+    with Uploads(client, session.err) as uploads:
         # an unknown model fails here, before personal data leaves this machine for nothing
         client.models.get(model)
         body: dict[str, Any] = {"model": model, "method": method, "from": start, "output": output}
@@ -87,54 +87,28 @@ def submit(
             body["unseen"] = {"file": uploads.add(unseen, "unseen")}
         job = client.jobs.create(body)
         uploads.keep()
-        out.print(job.id)
-        if wait or directory is not None:
-            _deliver(client, follow_job(client, job.id, err), directory)
+    session.say(job.id)
+    if wait or directory is not None:
+        job = follow_job(client, job.id, session.err)
+        _deliver(session, job, directory)
+    if session.as_json:
+        session.show(job)
 
 
-class Uploads:
-    """The uploads for one request. `with` deletes them again on leaving, unless `keep` was called."""
-
-    def __init__(self, client: UnlearningClient) -> None:
-        self._client = client
-        self._files: list[str] = []
-
-    def add(self, file: Path, purpose: Purpose) -> str:
-        """Uploads the file and returns its id."""
-        self._files.append(upload_file(self._client, file, purpose, err))
-        return self._files[-1]
-
-    def keep(self) -> None:
-        """Keeps the files, which a job needs now."""
-        self._files = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._files:
-            file = self._files.pop()
-            try:
-                self._client.files.delete(file)
-            except UnlearningError as failure:
-                err.print(f"{file} could not be deleted again ({type(failure).__name__}): unlearn files delete {file}")
-
-
-def _deliver(client: UnlearningClient, job: Job, directory: Path | None) -> None:
+def _deliver(session: Session, job: Job, directory: Path | None) -> None:
     if job.status != "succeeded":
-        err.print(f"[red]{job.status}[/red]" + (f": {job.error.message}" if job.error else ""))
-        raise typer.Exit(1)
+        session.fail(job.status + (f": {job.error.message}" if job.error else ""))
     if job.checkpoint is None:  # a dry run
-        out.print(job.outcome)
+        session.say(str(job.outcome))
         return
-    out.print(job.checkpoint)
-    if (cost := client.jobs.metrics(job.id).cost) is not None:
-        err.print(cost_line(cost), soft_wrap=True)
+    session.say(job.checkpoint)
+    if (cost := session.client.jobs.metrics(job.id).cost) is not None:
+        session.note(cost_line(cost))
     if not job.released:
-        err.print(f"it waits for a second person: unlearn release {job.checkpoint} --reason …", soft_wrap=True)
+        session.note(f"it waits for a second person: unlearn release {job.checkpoint} --reason …")
     if directory is not None:
-        client.checkpoints.download(job.checkpoint, directory)
-        out.print(f"{directory}: every file has the sha256 that the checkpoint lists")
+        download_checkpoint(session, job.checkpoint, directory)
+        session.say(f"{directory}: every file has the sha256 that the checkpoint lists")
 
 
 def run(

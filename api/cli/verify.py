@@ -7,6 +7,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from api.cli.exit_codes import NOT_MEASURED, REFUSED
+from api.cli.output import JsonOption, json_text
 from api.cli.rejudge import check_verdict
 from api.cli.remeasure import NotMeasured, Texts, remeasure
 from core.evidence.audit_log import check_audit_log
@@ -16,8 +18,6 @@ from core.schema.envelopes import Envelope
 from core.schema.signing_keys import SigningKeySet
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
-
-FAILED, NOT_MEASURED = 1, 3
 
 File = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The job's file of this set.")]
 
@@ -59,6 +59,7 @@ def verify(
     benchmark_tasks: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="A directory of tasks for 'benchmarks'.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check evidence without the service: names each place that does not hold, and what was not checked.
 
@@ -71,13 +72,13 @@ def verify(
         if checkpoint is not None or remeasure_figures:
             raise typer.BadParameter(f"{evidence.name} is not a statement in an envelope")
         with evidence.open("rb") as lines:
-            _finish(check_audit_log(lines, key_set))
+            _finish(check_audit_log(lines, key_set), as_json=as_json)
         return
     if remeasure_figures and (checkpoint is None or forget is None):
         raise typer.BadParameter("it needs --checkpoint and --forget", param_hint="--remeasure")
     statement = check_statement(envelope, findings, keys=key_set, checkpoint=checkpoint)
     if statement is None:
-        _finish(findings)
+        _finish(findings, as_json=as_json)
         return
     report = statement.predicate.report
     check_verdict(report, findings)
@@ -104,7 +105,7 @@ def verify(
             not_measured = True
             findings.unchecked.append(f"the figures: they could not be made again: {failure}")
     findings.unchecked.append("what only the service can know: who asked and when, and that the text was deleted there")
-    _finish(findings, otherwise=NOT_MEASURED if not_measured else 0)
+    _finish(findings, as_json=as_json, otherwise=NOT_MEASURED if not_measured else 0)
 
 
 def _read_envelope(file: Path) -> Envelope | None:
@@ -130,13 +131,18 @@ def _read_keys(file: Path | None) -> SigningKeySet | None:
         raise typer.BadParameter(message, param_hint="--keys") from None
 
 
-def _finish(findings: Findings, *, otherwise: int = 0) -> None:
+def _finish(findings: Findings, *, as_json: bool, otherwise: int = 0) -> None:
     """Prints the findings. Ends the command with code 1 where something failed, else with `otherwise`."""
+    code = otherwise if findings.holds else REFUSED
+    if as_json:
+        lists = {"failed": findings.failures, "holds": findings.checked, "not_checked": findings.unchecked}
+        typer.echo(json_text({**lists, "exit_code": code}))
+        raise typer.Exit(code)
     for failure in findings.failures:
         out.print(f"FAILED       {failure}")
     for checked in findings.checked:
         out.print(f"holds        {checked}")
     for unchecked in findings.unchecked:
         out.print(f"not checked  {unchecked}")
-    if code := otherwise if findings.holds else FAILED:
+    if code:
         raise typer.Exit(code)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from api.cli import policy_text
 from api.cli.app import app
 from api.cli.progress import verdict_text
+from api.cli.session import Session
 from api.cli.submit import _deliver
 from api.client import UnlearningClient
 from core.schema.jobs import Job
@@ -111,5 +112,5 @@ def test_a_verdict_fits_into_80_columns_and_has_a_description_on_a_wide_terminal
 def test_a_finished_dry_run_prints_its_outcome(capsys: pytest.CaptureFixture[str]) -> None:
     job = Job.model_construct(status="succeeded", checkpoint=None, outcome="nothing_to_forget")
     with UnlearningClient("http://nowhere", "no key") as client:
-        _deliver(client, job, None)
+        _deliver(Session(client, as_json=False), job, None)
     assert "nothing_to_forget" in capsys.readouterr().out

@@ -1,28 +1,15 @@
-"""`unlearn policies` and `unlearn release` against the running API."""
+"""`unlearn policies`, `release`, `submit` and `files` against the running API."""
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from api.cli.app import app
 from core.schema.default_policy import DEFAULT_POLICY
+from tests.integration.api.cli.command import Run, output_lines
 from tests.integration.api.service import Service, register_ready_model
 from tests.integration.api.worker_actions import claim_job, finish_job
-
-Run = Callable[..., Coroutine[Any, Any, Result]]
-
-
-def output_lines(result: Result) -> list[str]:
-    """Returns the command's own lines, without the log of the service, which runs in the same process."""
-    return [line.rstrip() for line in result.stdout.splitlines() if "[info " not in line]
-
 
 HOUSE: dict[str, Any] = {
     "name": "house",
@@ -41,18 +28,6 @@ HOUSE: dict[str, Any] = {
         },
     ],
 }
-
-
-@pytest.fixture
-def unlearn(service: Service, client: httpx.AsyncClient) -> Run:
-    """Runs the command, by default with the client's key."""
-
-    async def run(*arguments: str, key: str | None = None) -> Result:
-        client_key = client.headers["authorization"].removeprefix("Bearer ")
-        environment = {"UNLEARN_URL": service.url, "UNLEARN_KEY": key or client_key, "COLUMNS": "200"}
-        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
-
-    return run
 
 
 async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path: Path) -> None:
