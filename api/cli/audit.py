@@ -11,7 +11,7 @@ from api.cli.session import Session, service_command
 
 app = typer.Typer(help="List and export the organisation's audit log.", no_args_is_help=True)
 
-COLUMNS = ("entry", "at (UTC)", "by", "action", "object", "details")
+COLUMNS = ("entry", "at (UTC)", "action", "object", "by", "details")
 
 
 @app.command("list")
@@ -31,14 +31,14 @@ def list_entries(
         (
             str(it.seq),
             datetime.fromisoformat(it.at),
-            it.key or "the service",
             it.action,
             it.object,
+            it.key or "the service",
             ", ".join(f"{name}={value}" for name, value in it.details.items()),
         )
         for it in page.data
     ]
-    session.show_page(page, table(COLUMNS, rows, numbers=["entry"]))
+    session.show_page(page, table(COLUMNS, rows, width=session.out.width, numbers=["entry"]))
 
 
 @app.command("export")

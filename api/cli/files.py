@@ -13,7 +13,7 @@ from core.schema.files import Purpose
 app = typer.Typer(help="Upload, list, show and delete files of records.", no_args_is_help=True)
 
 FileId = Annotated[str, typer.Argument(metavar="FILE", help="The id of the file.")]
-COLUMNS = ("file", "purpose", "records", "size", "uploaded (UTC)", "kept until (UTC)", "name")
+COLUMNS = ("file", "purpose", "records", "size", "name", "uploaded (UTC)", "kept until (UTC)")
 
 
 @app.command("upload")
@@ -40,10 +40,10 @@ def list_files(
     """List uploaded files, newest first, without their text."""
     page = session.client.files.page(purpose=purpose, limit=limit, after=after)
     rows = [
-        (it.id, it.purpose, it.records, size_text(it.bytes), it.created_at, it.expires_at, it.filename)
+        (it.id, it.purpose, it.records, size_text(it.bytes), it.filename, it.created_at, it.expires_at)
         for it in page.data
     ]
-    session.show_page(page, table(COLUMNS, rows, numbers=("records", "size")))
+    session.show_page(page, table(COLUMNS, rows, width=session.out.width, numbers=("records", "size")))
 
 
 @app.command("show")

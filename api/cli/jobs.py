@@ -18,7 +18,7 @@ from core.schema.verdict_parts import Verdict
 
 app = typer.Typer(help="List, show, follow, download and cancel jobs.", no_args_is_help=True)
 
-COLUMNS = ("job", "status", "model", "method", "verdict", "due", "submitted (UTC)", "reference")
+COLUMNS = ("job", "status", "model", "verdict", "due", "reference", "submitted (UTC)", "method")
 
 
 @app.command("list")
@@ -49,10 +49,10 @@ def list_jobs(
     }
     page = session.client.jobs.page(limit=limit, after=after, **conditions)
     rows = [
-        (it.id, _status(it), it.model, it.method.name, it.verdict, it.due, it.created_at, it.external_reference)
+        (it.id, _status(it), it.model, it.verdict, it.due, it.external_reference, it.created_at, it.method.name)
         for it in page.data
     ]
-    session.show_page(page, table(COLUMNS, rows))
+    session.show_page(page, table(COLUMNS, rows, width=session.out.width))
 
 
 @app.command("show")

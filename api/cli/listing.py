@@ -1,23 +1,34 @@
 """Lists on the terminal: aligned tables, and times, sizes and durations as people read them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
+GAP = 2
+"""Spaces between two columns."""
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: Iterable[str] = ()) -> Table:
-    """Returns a table with a row for each entry. The columns of `numbers` are aligned on the right."""
-    listing = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(
+    columns: Sequence[str], rows: Iterable[Iterable[object]], *, width: int, numbers: Iterable[str] = ()
+) -> Table:
+    """Returns a table with a row for each entry. The columns of `numbers` are aligned on the right.
+
+    The most important columns come first: those that a terminal of this width has no room for are left out.
+    """
+    cells = [[cell_text(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    shown = len(columns)
+    while shown > 1 and sum(widths[:shown]) + GAP * (shown - 1) > width:
+        shown -= 1
     right = set(numbers)
-    for column in columns:
-        listing.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        listing.add_row(*(Text(cell_text(value)) for value in row))
+    listing = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+    for column in columns[:shown]:
+        listing.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    for row in cells:
+        listing.add_row(*map(Text, row[:shown]))
     return listing
 
 

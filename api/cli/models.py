@@ -17,7 +17,7 @@ ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="The id of a regis
 FileOption = Annotated[
     str | None, typer.Option(metavar="FILE", help="Jobs use this file by default: a path, or the id of an upload.")
 ]
-COLUMNS = ("model", "status", "weights", "dtype", "head", "policy", "release", "registered (UTC)")
+COLUMNS = ("model", "status", "weights", "policy", "head", "release", "registered (UTC)", "dtype")
 
 
 @app.command("register")
@@ -70,10 +70,10 @@ def list_models(
     """List the registered models by name."""
     page = session.client.models.page(limit=limit, after=after)
     rows = [
-        (it.id, it.status, it.shape and it.shape.parameters, it.dtype, it.head, it.policy, it.release, it.created_at)
+        (it.id, it.status, it.shape and it.shape.parameters, it.policy, it.head, it.release, it.created_at, it.dtype)
         for it in page.data
     ]
-    session.show_page(page, table(COLUMNS, rows, numbers=["weights"]))
+    session.show_page(page, table(COLUMNS, rows, width=session.out.width, numbers=["weights"]))
 
 
 @app.command("show")

@@ -1,6 +1,8 @@
 """JSON on the terminal, and the end of a command with an error."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
@@ -29,3 +31,8 @@ def json_text(document: BaseModel | Mapping[str, Any]) -> str:
     if isinstance(document, BaseModel):
         return document.model_dump_json(by_alias=True, indent=2)
     return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def output_width() -> int | None:
+    """Returns the columns of a table that is read by a program, such as grep: as many as it takes. None: a terminal."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000

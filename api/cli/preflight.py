@@ -1,13 +1,15 @@
 """`unlearn preflight`: estimates the weights, memory and disk of a job, without the service and without torch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from api.cli.exit_codes import REFUSED, WRONG_CALL
+from api.cli.output import JsonOption, end_with_error, json_text
 from core.preflight import capacity, messages
 from core.preflight.estimate import estimate, scratch_bytes
 from core.preflight.memory import Memory, Place
@@ -19,7 +21,7 @@ from core.schema.preflight import WorkerClass
 from core.schema.training import Lora, MasterWeights, Optimizer, Precision, TrainingRequest
 from core.unlearning.objectives import UnknownMethod, fill_training, resolve
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out = Console(highlight=False)
 _GB = 1 << 30
 
 
@@ -45,6 +47,7 @@ def preflight(
     memory: Annotated[
         float | None, typer.Option(min=0, help="GB of each GPU, or of the host; the job is checked to fit into it.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Estimate the weights, memory and disk that a job would take.
 
@@ -63,37 +66,66 @@ def preflight(
         shape = read_shape(model.resolve(), root=model.resolve())
         parameters = resolve(method, {})
     except (UnusableModel, UnknownMethod, ValidationError) as error:
-        err.print(f"[red]refused:[/red] {error}")
-        raise typer.Exit(2) from None
+        end_with_error(str(error), WRONG_CALL, as_json=as_json, prefix="refused: ")
     training = fill_training(request, method, parameters=shape.parameters, forget_records=records)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * tokens))
     workload = UnlearnWorkload(shape, training, sets, method=parameters, gpus=gpus, bfloat16=has_fast_bfloat16())
-    _print_estimate(workload)
+    document = _estimate(workload)
     if memory is not None:
         machine = WorkerClass(name="machine", gpus=gpus, memory_bytes=max(1, int(memory * _GB)))
         shortage = capacity.find_shortage(workload, [machine])
+        document["fits"] = shortage is None
         if shortage is not None:
-            out.print(f"\ndoes not fit: {messages.describe_shortage(shortage, gpus)}", soft_wrap=True)
-            out.print(messages.fit_advice(capacity.fitting_changes(workload, [machine])), soft_wrap=True)
-            raise typer.Exit(1)
-        out.print(f"\nfits into {memory:g} GB")
+            document["shortage"] = messages.describe_shortage(shortage, gpus)
+            document["advice"] = messages.fit_advice(capacity.fitting_changes(workload, [machine]))
+    if as_json:
+        typer.echo(json_text(document))
+    else:
+        _print(document, memory)
+    if document["fits"] is False:
+        raise typer.Exit(REFUSED)
 
 
-def _print_estimate(workload: Workload) -> None:
+def _estimate(workload: Workload) -> dict[str, Any]:
+    """Returns the estimate, without a word about a machine."""
     counts, memory = estimate(workload), Memory(workload)
+    places: list[Place] = ["device", "host"] if workload.gpus else ["host"]
+    peaks = {place: memory.peak(place) for place in places}
+    return {
+        "weights": counts.parameters,
+        "trained_weights": counts.trained_parameters,
+        "tokens_of_an_update": round(sum(draw.tokens for draw in workload.draws())),
+        "tokens_in_one_forward": workload.training_batch_tokens,
+        "memory": {
+            place: {
+                "phase": peak.name,
+                "bytes": peak.total(place),
+                "items": {item.name: item.bytes for item in peak.items if item.place == place},
+            }
+            for place, peak in peaks.items()
+        },
+        "scratch_bytes": scratch_bytes(workload),
+        "fits": None,
+    }
+
+
+def _print(document: dict[str, Any], memory: float | None) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("weights", f"{counts.parameters:,}")
-    table.add_row("  of them trained", f"{counts.trained_parameters:,}")
-    table.add_row("tokens of an update", f"{sum(draw.tokens for draw in workload.draws()):,.0f}")
-    table.add_row("  in one forward", f"{workload.training_batch_tokens:,}")
-    places: list[Place] = ["device", "host"] if workload.gpus else ["host"]
-    for place in places:
-        peak = memory.peak(place)
+    table.add_row("weights", f"{document['weights']:,}")
+    table.add_row("  of them trained", f"{document['trained_weights']:,}")
+    table.add_row("tokens of an update", f"{document['tokens_of_an_update']:,}")
+    table.add_row("  in one forward", f"{document['tokens_in_one_forward']:,}")
+    for place, peak in document["memory"].items():
         where = "of each GPU" if place == "device" else "of the host"
-        table.add_row(f"memory {where}, while {peak.name}", messages.format_bytes(peak.total(place)))
-        for item in sorted((item for item in peak.items if item.place == place), key=lambda item: -item.bytes):
-            table.add_row(f"  {item.name}", messages.format_bytes(item.bytes))
-    table.add_row("disk of the worker", messages.format_bytes(scratch_bytes(workload)))
+        table.add_row(f"memory {where}, while {peak['phase']}", messages.format_bytes(peak["bytes"]))
+        for name, size in sorted(peak["items"].items(), key=lambda item: -item[1]):
+            table.add_row(f"  {name}", messages.format_bytes(size))
+    table.add_row("disk of the worker", messages.format_bytes(document["scratch_bytes"]))
     out.print(table)
+    if document["fits"]:
+        out.print(f"\nfits into {memory:g} GB")
+    elif document["fits"] is False:
+        out.print(f"\ndoes not fit: {document['shortage']}", soft_wrap=True)
+        out.print(document["advice"], soft_wrap=True)

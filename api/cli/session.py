@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from api.cli.connection import connect
 from api.cli.data_folder import DEFAULT_DATA, DataOption
 from api.cli.exit_codes import REFUSED, exit_code
-from api.cli.output import JsonOption, end_with_error, json_text
+from api.cli.output import JsonOption, end_with_error, json_text, output_width
 from api.client import NoAnswer, ServiceError, UnlearningClient, UnlearningError
 from core.schema.pages import Page
 
@@ -45,7 +45,7 @@ class Session:
     def __init__(self, client: UnlearningClient, *, as_json: bool) -> None:
         self.client = client
         self.as_json = as_json
-        self.out = Console(highlight=False)
+        self.out = Console(highlight=False, width=output_width())
         self.err = Console(stderr=True, highlight=False, quiet=as_json)
         """For progress and notes, which are not the command's result."""
 

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
+from api.client.errors import NotAnId
+
 SAFE_METHODS = ("GET", "DELETE")
 """Methods that do nothing more when they are repeated (RFC 9110, section 9.2.2)."""
 
@@ -81,9 +83,9 @@ def create(path: str, content: BaseModel | Mapping[str, Any] | Upload, idempoten
 
 
 def resource(*parts: str) -> str:
-    """Returns the path of a resource below `/v1`. ValueError: a part cannot be an id or a name."""
+    """Returns the path of a resource below `/v1`. Raises NotAnId."""
     if unusable := [part for part in parts if part in ("", ".", "..")]:
-        raise ValueError(f"'{unusable[0]}' is not an id")
+        raise NotAnId(f"'{unusable[0]}' is not an id")
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 

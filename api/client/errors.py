@@ -20,6 +20,10 @@ class NoServiceNamed(UnlearningError):
     """Neither the arguments nor the environment name a service and a key."""
 
 
+class NotAnId(UnlearningError, ValueError):
+    """A text cannot be an id or a name: it is empty, or would name another address."""
+
+
 class NoAnswer(UnlearningError):
     """The service did not answer. `sent` tells whether it may have received the request all the same."""
 

@@ -10,7 +10,7 @@ from api.client.deadline import Deadline
 from api.client.event_stream import ServerSentEvent, follow
 from api.client.noun import Noun, Transport, operation, stream
 from api.client.pages import every
-from api.client.steps import Items, Steps, send
+from api.client.steps import Items, Sleep, Steps, send
 from core.schema.checkpoints import Checkpoint, JobMetrics
 from core.schema.deadlines import ExtensionRequest
 from core.schema.events import Event
@@ -20,6 +20,8 @@ from core.schema.verdict_parts import Verdict
 
 HELD_SECONDS = 30.0
 """The service holds an answer for so long until the job changes."""
+PAUSE_SECONDS = 0.2
+"""A job that trains changes often."""
 
 
 class JobFilter(TypedDict, total=False):
@@ -58,7 +60,7 @@ class Jobs(Noun[Transport]):
     def wait(self, job: str, *, seconds: float | None = None) -> Steps[Job]:
         """Returns the job as soon as it has succeeded, failed or been cancelled. Raises WaitTimeout; the job goes on.
 
-        The service answers when the job changes, so waiting costs a request every 30 s.
+        The service holds each answer until the job changes, for up to 30 s.
         """
         deadline = Deadline(seconds)
         etag = '"unknown"'
@@ -71,6 +73,7 @@ class Jobs(Noun[Transport]):
                 if state.status in TERMINAL:
                     return state
             deadline.check(f"{job} is not over yet")
+            yield Sleep(deadline.within(PAUSE_SECONDS))
 
     @stream
     def follow(self, job: str) -> Items[ServerSentEvent]:

@@ -16,9 +16,15 @@ def text_of(renderable: object) -> list[str]:
 
 
 def test_numbers_are_aligned_on_the_right_and_markup_is_text() -> None:
-    lines = text_of(table(("name", "records"), [("[red]a", 5), ("b", 1200)], numbers=["records"]))
+    lines = text_of(table(("name", "records"), [("[red]a", 5), ("b", 1200)], width=80, numbers=["records"]))
     assert [line.split() for line in lines] == [["name", "records"], ["[red]a", "5"], ["b", "1,200"]]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_a_narrow_terminal_gets_the_first_columns_whole() -> None:
+    columns, row = ("job", "status", "model"), ("job-0190", "queued", "a-long-name")
+    assert text_of(table(columns, [row], width=20)) == ["job       status", "job-0190  queued"]
+    assert text_of(table(columns, [], width=80)) == ["job  status  model"]
 
 
 def test_fields_without_a_value_take_no_line() -> None:

@@ -1,5 +1,6 @@
 """`unlearn preflight` on a real directory: its table, and whether the job fits."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def test_the_exit_code_is_one_where_a_job_does_not_fit_and_the_shortage_is_named
     fits = CliRunner().invoke(app, ["preflight", str(directory), "--memory", "64"])
     assert fits.exit_code == 0
     assert "fits into 64 GB" in fits.output
+
+
+def test_the_estimate_is_one_json_document(directory: Path) -> None:
+    result = CliRunner().invoke(app, ["preflight", str(directory), "--memory", "0.25", "--json"])
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["fits"], document["weights"]) == (1, False, 1256)
+    assert document["memory"]["host"]["bytes"] == sum(document["memory"]["host"]["items"].values())
+    assert document["shortage"].startswith("the job needs")
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.client import NoServiceNamed, ServerSentEvent, UnexpectedAnswer, UnlearningClient
+from api.client import NoServiceNamed, NotAnId, ServerSentEvent, UnexpectedAnswer, UnlearningClient
 from api.client.answers import parse
 from api.client.call import get, resource
 from api.client.downloads import place
@@ -62,7 +62,7 @@ def test_a_file_outside_of_the_directory_is_refused(path: str, tmp_path: Path) -
 def test_ids_are_quoted_and_parameters_are_written_as_in_a_url() -> None:
     assert resource("policies", "a b/c?d") == "/v1/policies/a%20b%2Fc%3Fd"
     for id in ("", ".", ".."):
-        with pytest.raises(ValueError, match="not an id"):
+        with pytest.raises(NotAnId):
             resource("models", id)
     query = get("/v1/jobs", overdue=True, model=None, due_before=date(2026, 1, 2), at=datetime(2026, 1, 2, tzinfo=UTC))
     assert query.query_text() == {
