@@ -1,4 +1,4 @@
-"""`unlearn files`: uploads, lists, shows and deletes files of records."""
+"""`unlearn files`: uploads, lists, shows, downloads and deletes files of records."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from api.cli.session import Session, service_command
 from api.cli.uploads import reading_summary
 from core.schema.files import Purpose
 
-app = typer.Typer(help="Upload, list, show and delete files of records.", no_args_is_help=True)
+app = typer.Typer(help="Upload, list, show, download and delete files of records.", no_args_is_help=True)
 
 FileId = Annotated[str, typer.Argument(metavar="FILE", help="The id of the file.")]
 COLUMNS = ("file", "purpose", "records", "size", "name", "uploaded (UTC)", "kept until (UTC)")
@@ -57,11 +57,23 @@ def show(session: Session, file: FileId) -> None:
             "purpose": it.purpose,
             "size": size_text(it.bytes),
             "sha256": it.sha256,
-            "uploaded": it.created_at,
-            "kept until": it.expires_at,
+            "uploaded (UTC)": it.created_at,
+            "kept until (UTC)": it.expires_at,
         }
     )
     session.show(it, listing, reading_summary(it))
+
+
+@app.command("download")
+@service_command
+def download(
+    session: Session,
+    file: FileId,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Write the file here.")],
+) -> None:
+    """Download a file as it was uploaded, and check its sha256. It is the text itself: keep it as such."""
+    it = session.client.files.download(file, out)
+    session.show({"file": str(out), "id": it.id, "bytes": it.bytes, "sha256": it.sha256}, f"{out}: the upload's sha256")
 
 
 @app.command("delete")

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import job_actions
-from api.cli.cost_line import cost_line
 from api.cli.download import download_checkpoint
+from api.cli.follow import follow_to_success
 from api.cli.job_actions import JobId
 from api.cli.listing import duration_text, fields, table
-from api.cli.progress import follow_job
 from api.cli.session import Session, service_command
 from core.schema.jobs import Job, Status
 from core.schema.verdict_parts import Verdict
@@ -68,13 +67,8 @@ def show(session: Session, job: JobId) -> None:
 @service_command
 def follow(session: Session, job: JobId) -> None:
     """Follow a job to its end. The exit code is 1 unless it succeeds."""
-    ended = follow_job(session.client, job, session.err)
-    cost = session.client.jobs.metrics(job).cost
-    if cost is not None:
-        session.note(cost_line(cost))
+    ended = follow_to_success(session, job)
     session.show(ended, ended.checkpoint or ended.outcome or ended.status)
-    if ended.status != "succeeded":
-        session.fail(f"{job} is {ended.status}" + (f": {ended.error.message}" if ended.error else ""))
 
 
 @app.command("download")
@@ -129,9 +123,9 @@ def _fields(job: Job) -> dict[str, object]:
         "policy": job.evaluation.policy,
         "reference": job.external_reference,
         "due": _due(job),
-        "submitted": job.created_at,
-        "started": job.started_at,
-        "ended": job.finished_at,
+        "submitted (UTC)": job.created_at,
+        "started (UTC)": job.started_at,
+        "ended (UTC)": job.finished_at,
         "took": duration_text((ended - job.started_at).total_seconds()) if job.started_at else None,
         "attempts": job.attempts,
     }

@@ -118,5 +118,5 @@ def _fields(model: Model) -> dict[str, object]:
         "policy": model.policy,
         "release": model.release,
         **{f"default {name} file": file for name, file in model.defaults.model_dump().items()},
-        "registered": model.created_at,
+        "registered (UTC)": model.created_at,
     }

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.cost_line import cost_line
 from api.cli.download import download_checkpoint
-from api.cli.progress import follow_job
+from api.cli.follow import follow_to_success
 from api.cli.session import Session, service_command
 from api.cli.uploads import Uploads
 from core.schema.jobs import Job
@@ -89,23 +88,17 @@ def submit(
         uploads.keep()
     session.say(job.id)
     if wait or directory is not None:
-        job = follow_job(client, job.id, session.err)
+        job = follow_to_success(session, job.id)
         _deliver(session, job, directory)
     if session.as_json:
         session.show(job)
 
 
 def _deliver(session: Session, job: Job, directory: Path | None) -> None:
-    if job.status != "succeeded":
-        session.fail(job.status + (f": {job.error.message}" if job.error else ""))
     if job.checkpoint is None:  # a dry run
         session.say(str(job.outcome))
         return
     session.say(job.checkpoint)
-    if (cost := session.client.jobs.metrics(job.id).cost) is not None:
-        session.note(cost_line(cost))
-    if not job.released:
-        session.note(f"it waits for a second person: unlearn release {job.checkpoint} --reason …")
     if directory is not None:
         download_checkpoint(session, job.checkpoint, directory)
         session.say(f"{directory}: every file has the sha256 that the checkpoint lists")

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from api.client.answers import ask, finish
 from api.client.call import Upload, create, delete, get, resource
+from api.client.downloads import download_file
 from api.client.noun import Noun, Transport, operation, stream
 from api.client.pages import every
 from api.client.steps import Items, Steps
 from core.schema.files import File, Purpose
+from core.schema.manifest import FileEntry
 from core.schema.pages import Page
 
 
@@ -37,6 +39,17 @@ class Files(Noun[Transport]):
     def list(self, *, purpose: Purpose | None = None) -> Items[File]:
         """Iterates over all files, newest first."""
         return every(get(resource("files"), purpose=purpose), Page[File])
+
+    @operation
+    def download(self, file: str, path: str | Path) -> Steps[File]:
+        """Writes the upload to `path`, byte by byte as it was sent, and returns its description.
+
+        Raises DigestMismatch; nothing is kept then.
+        """
+        description = yield from ask(get(resource("files", file)), File)
+        stated = FileEntry(path=description.filename, bytes=description.bytes, sha256=description.sha256)
+        yield from download_file(resource("files", file, "content"), Path(path), stated, lambda _: None)
+        return description
 
     @operation
     def delete(self, file: str) -> Steps[None]:

@@ -52,6 +52,9 @@ async def test_a_file_is_uploaded_and_shown(unlearn: Run, client: httpx.AsyncCli
     assert document(await unlearn("files", "show", uploaded["id"], "--json")) == uploaded
     shown = output_lines(await unlearn("files", "show", uploaded["id"]))
     assert shown[-1] == "people.txt: 1 record, read as txt, UTF-8, text"
+    again = tmp_path / "again.txt"
+    assert (await unlearn("files", "download", uploaded["id"], "--out", str(again))).exit_code == 0
+    assert again.read_bytes() == file.read_bytes()
     assert document(await unlearn("files", "list", "--json"))["data"] == [uploaded]
     listed = output_lines(await unlearn("files", "list"))
     assert listed[1].split()[:5] == [uploaded["id"], "forget", "1", "16", "B"]

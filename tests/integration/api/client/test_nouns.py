@@ -44,6 +44,8 @@ async def test_a_file_is_uploaded_read_back_and_deleted(either: EitherClient, tm
     uploaded = await either.call(files.upload, path, "forget")
     assert (uploaded.filename, uploaded.records, uploaded.purpose) == ("people.txt", 2, "forget")
     assert await either.call(files.get, uploaded.id) == uploaded
+    assert await either.call(files.download, uploaded.id, tmp_path / "again.txt") == uploaded
+    assert (tmp_path / "again.txt").read_bytes() == path.read_bytes()
     assert await either.items(files.list, purpose="forget") == [uploaded]
     assert (await either.call(files.page, purpose="retain")).data == []
     await either.call(files.delete, uploaded.id)
