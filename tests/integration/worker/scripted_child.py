@@ -34,7 +34,7 @@ CANARY = {CANARY!r}
 """The functions that every script may use."""
 
 WORK = """
-assert [sent["name"] for sent in records()] == ["forget"]
+assert [sent["name"] for sent in records() if "earlier" not in sent] == ["forget"]
 save()
 say("done", outcome="unlearned")
 """
