@@ -34,7 +34,7 @@ class Metrics:
         )
         self._overdue = Gauge(
             "unlearning_jobs_overdue",
-            "Jobs whose deadline has passed and that have neither succeeded nor been cancelled",
+            "Jobs, failed ones included, whose deadline has passed and that have neither succeeded nor been cancelled",
             ["status"],
             registry=self._registry,
         )

@@ -104,7 +104,8 @@ async def list_jobs(
     overdue: Annotated[
         bool,
         Query(
-            description="only jobs whose last day is over (in UTC) and that have neither succeeded nor been cancelled"
+            description="only jobs whose last day is over (in UTC) and that have neither succeeded nor been cancelled:"
+            " a failed job is overdue until a retry succeeds or somebody cancels it"
         ),
     ] = False,
 ) -> Page[Job]:
@@ -200,9 +201,10 @@ def _etag(version: int) -> str:
 @router.post("/{job}/cancel", status_code=202, summary="Cancel a job", responses=problem_responses(404, 409))
 async def cancel_job(job: str, context: ContextDep, caller: JobsWrite) -> Job:
     """Cancels the job. A waiting job is cancelled at once; a running job as soon as its worker has stopped, and until
-    then `requested` is `cancel`.
+    then `requested` is `cancel`. A failed job is cancelled where its request was withdrawn, or another job has answered
+    it: its deadline then no longer counts.
 
-    409 where the job is over. Scope: `jobs:write`.
+    409 where the job has succeeded or is cancelled. Scope: `jobs:write`.
     """
     async with context.sessions.begin() as session:
         row = await job_actions.cancel(session, caller.organisation, job, key=caller.key)

@@ -67,7 +67,10 @@ async def resume(session: AsyncSession, organisation: str, job: str, *, key: str
 
 
 async def cancel(session: AsyncSession, organisation: str, job: str, *, key: str | None = None) -> JobRow | None:
-    """Cancels a waiting job at once and asks a running job to stop. None: no such job. NotAllowed: it is over."""
+    """Cancels a waiting or failed job at once and asks a running job to stop.
+
+    None: no such job. NotAllowed: it has succeeded or is cancelled.
+    """
     row = await _locked(session, organisation, job)
     if row is None:
         return None

@@ -4,14 +4,14 @@
     running    succeed → succeeded, fail → failed, and where its attempt ends before the work is done:
                requeue → queued, pause → paused, cancel → cancelled
     paused     resume → queued, cancel → cancelled
-    failed     retry → queued
+    failed     retry → queued, cancel → cancelled
 
 Each function expects a job whose row the caller has locked (`leases.lock_job`, or SELECT … FOR UPDATE). It changes the
 row, appends the change's event and its entry of the audit log, and, where the change makes work, adds a hint to the
 outbox; a change that ends a job writes the message to its webhook. All of it commits with the caller's transaction or
 not at all. `key` is the API key of the person who asked. InvalidChange: the table does not allow the change from the
-job's present status. The database refuses the same changes by a trigger on `jobs` (migration 0012), also from code that
-is not this module.
+job's present status. The database refuses the same changes by a trigger on `jobs` (migrations 0012 and 0024), also
+from code that is not this module.
 """
 
 from collections.abc import Mapping
@@ -84,7 +84,10 @@ CANCEL_RUNNING = Change(
 )
 PAUSE = Change(_sources("queued"), "paused", EventType.PAUSED)
 RESUME = Change(_sources("paused"), "queued", EventType.REQUEUED, hints=True)
-CANCEL = Change(_sources("queued", "paused"), "cancelled", EventType.CANCELLED, clears=("requested",))
+CANCEL = Change(
+    _sources("queued", "paused", "failed"), "cancelled", EventType.CANCELLED, clears=("requested", "phase", "error")
+)
+"""Of a failed job: its request was withdrawn, or answered in another way. Events and audit log keep the error."""
 RETRY = Change(
     _sources("failed"), "queued", EventType.REQUEUED, clears=("error", "finished_at", "phase", *PROGRESS), hints=True
 )
@@ -185,7 +188,7 @@ async def resume(session: AsyncSession, job: JobRow, *, key: str | None = None) 
 
 
 async def cancel(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
-    """Cancels a queued or paused job."""
+    """Cancels a queued, paused or failed job."""
     _set_status(job, CANCEL)
     await _destroy_samples(session, job)
     await _publish(session, job, CANCEL, {}, key=key)

@@ -40,6 +40,8 @@ def _what_happened(report: Report) -> str:
     if report.status == "failed":
         reason = f" The reason: {report.error.message.rstrip('.')}." if report.error else ""
         return f"The job failed and made no new model.{reason}"
+    if report.status == "cancelled" and any(attempt.end == "failed" for attempt in report.attempts):
+        return "The job failed, and a person cancelled it afterwards. It made no new model."
     if report.status == "cancelled":
         return "The job was cancelled before its end. It made no new model."
     if report.kind == "measure":

@@ -174,7 +174,7 @@ EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(
             level="error",
         ),
         EventType.CANCELLED: EventDescription(
-            "The job has ended because someone cancelled it.",
+            "The job has ended because someone cancelled it, possibly after it had failed.",
             {"reason": _REASON},
         ),
     }

@@ -41,7 +41,8 @@ TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 """The statuses in which a job has ended. Only a person's retry leads on, and only from `failed`."""
 
 UNFULFILLED: tuple[Status, ...] = ("queued", "running", "paused", "failed")
-"""The statuses in which a job's deadline still counts. A failed job has not fulfilled its request."""
+"""The statuses in which a job's deadline still counts: a failed job has not fulfilled its request. It is retried, or
+cancelled once the request is withdrawn or answered in another way."""
 
 
 def _in_known_shape(record: Any) -> Any:

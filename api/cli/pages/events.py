@@ -16,8 +16,8 @@ the stream sends messages named `{PROGRESS_MESSAGE}`, with the fields of the job
 are not kept.
 
 The level says how much attention an event needs: `info`, `warning` or `error`. A job ends with `succeeded`, `failed` or
-`cancelled`. After that a failed job may be retried (`requeued`), and a checkpoint that waits may be released
-(`released`).
+`cancelled`. After that a failed job may be retried (`requeued`) or cancelled, and a checkpoint that waits may be
+released (`released`).
 
 | type | level | meaning |
 |---|---|---|

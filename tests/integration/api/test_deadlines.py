@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
+from core.records import leases
 from core.records.tables import AuditRow
 from core.schema.deadlines import add_months
 from tests.integration.api.service import Service, register_ready_model
@@ -193,6 +194,35 @@ async def test_a_failed_job_is_overdue_and_one_that_succeeded_is_not(
     await claim_job(service, job)
     await _set_status(service, job, "succeeded")
     assert await listed(client, overdue=True) == []
+
+
+async def test_a_failed_job_is_overdue_until_somebody_cancels_it(service: Service, client: httpx.AsyncClient) -> None:
+    await register_ready_model(service, client)
+    before = await overdue_gauge(client)
+    job = (await received(client, days_ago=40))["id"]
+    fence = await claim_job(service, job)
+    error = {"code": "loss_not_finite", "message": "x", "blame": "user", "retryable": False}
+    async with service.sessions.begin() as session:
+        row = await leases.lock_job(session, job, fence)
+        await leases.fail_or_retry(session, row, error, max_failures=3)
+    assert await listed(client, overdue=True) == [job]
+    assert await overdue_gauge(client) == before + 1
+    cancelled = (await client.post(f"/v1/jobs/{job}/cancel")).json()
+    assert (cancelled["status"], cancelled["error"]) == ("cancelled", None)
+    assert await listed(client, overdue=True) == []
+    assert await overdue_gauge(client) == before
+    assert kind_of(await client.post(f"/v1/jobs/{job}/cancel")) == (409, "wrong-state")
+    assert kind_of(await client.post(f"/v1/jobs/{job}/retry")) == (409, "wrong-state")
+
+
+async def overdue_gauge(client: httpx.AsyncClient) -> float:
+    """Returns the number of failed jobs that are overdue, as the metrics show it."""
+    (line,) = [
+        line
+        for line in (await client.get("/metrics")).text.splitlines()
+        if line.startswith('unlearning_jobs_overdue{status="failed"}')
+    ]
+    return float(line.rpartition(" ")[2])
 
 
 async def _set_status(service: Service, job: str, status: str) -> None:

@@ -12,10 +12,10 @@ def test_every_status_has_its_row_and_leads_only_to_others() -> None:
     assert all(then <= set(STATUSES) - {now} for now, then in TRANSITIONS.items())
 
 
-def test_nothing_but_a_retry_follows_an_end_and_everything_else_can_end() -> None:
+def test_a_failure_alone_is_no_final_end_and_everything_else_can_end() -> None:
     assert {now: TRANSITIONS[now] for now in TERMINAL} == {
         "succeeded": frozenset(),
-        "failed": {"queued"},
+        "failed": {"queued", "cancelled"},
         "cancelled": frozenset(),
     }
     assert all("cancelled" in TRANSITIONS[now] for now in set(STATUSES) - TERMINAL)
