@@ -9,9 +9,10 @@ import { jobs } from "./pages/jobs.js";
 import { methods } from "./pages/methods.js";
 import { models } from "./pages/models.js";
 import { signIn } from "./pages/sign_in.js";
+import { webhooks } from "./pages/webhooks.js";
 import { errorNotice } from "./components/notice.js";
 
-const PAGES = { jobs, models, methods, files };
+const PAGES = { jobs, models, methods, files, webhooks };
 
 const main = document.getElementById("main");
 const navigation = document.getElementById("places");

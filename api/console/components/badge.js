@@ -5,7 +5,7 @@ import { words } from "../format.js";
 
 const TONES = {
   queued: "calm", running: "live", paused: "warn", succeeded: "good", failed: "bad", cancelled: "faint",
-  fetching: "live", ready: "good", passed: "good", not_judged: "calm", underpowered: "warn",
+  fetching: "live", ready: "good", pending: "live", delivered: "good", passed: "good", not_judged: "calm", underpowered: "warn",
 };
 
 export function badge(state) {

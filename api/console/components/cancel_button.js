@@ -1,4 +1,4 @@
-/** The button that cancels a job after the person has confirmed. */
+/** The button that cancels a job after the person has confirmed. A failed job is cancelled to end its deadline. */
 
 import { element } from "../element.js";
 import { open } from "./dialog.js";
@@ -9,6 +9,8 @@ export function cancelButton(service, job, done, signal) {
   const dialog = element("dialog", { "aria-labelledby": "cancel-title" },
     element("h2", { id: "cancel-title" }, "Cancel this job?"),
     element("p", {}, "The model stays as it is. A cancelled job cannot be continued."),
+    job.status === "failed" && element("p", {}, "Its deadline then no longer counts. Cancel it if the request was withdrawn, ",
+      "or if another job has answered it."),
     error,
     element("form", { method: "dialog" },
       element("button", { value: "keep" }, "Keep the job"),
@@ -16,7 +18,7 @@ export function cancelButton(service, job, done, signal) {
   async function cancel({ target }) {
     target.disabled = true;
     try {
-      await service.post(`/v1/jobs/${job}/cancel`, signal);
+      await service.post(`/v1/jobs/${job.id}/cancel`, signal);
       dialog.close();
       done();
     } catch (refusal) {

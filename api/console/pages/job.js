@@ -18,6 +18,7 @@ import { checkpoint } from "../components/checkpoint.js";
 import { cost as costLine } from "../components/cost.js";
 import { curves } from "../components/curves.js";
 import { jobError } from "../components/job_error.js";
+import { extendButton, isExtendable } from "../components/extend_button.js";
 import { figures } from "../components/figures.js";
 import { history } from "../components/history.js";
 import { dataUsed, settings } from "../components/job_inputs.js";
@@ -57,10 +58,11 @@ export async function job({ service, main, signal, id, connection }) {
     redraw(remarks, [shown.error, shown.warnings], () => messages(shown));
     redraw(reported, shown.links.report, () =>
       shown.links.report ? [element("h2", {}, "Report"), report(service, shown, signal)] : []);
-    const stoppable = !TERMINAL.has(shown.status) && shown.requested !== "cancel";
-    redraw(actions, [stoppable, shown.status, shown.requested], () => !mayAct ? [] : [
+    const stoppable = !SETTLED.has(shown.status) && shown.requested !== "cancel";
+    redraw(actions, [stoppable, shown.status, shown.requested, shown.due], () => !mayAct ? [] : [
       jobActions(service, shown, actionDone, signal),
-      ...(stoppable ? [cancelButton(service, shown.id, refresh, signal)] : []),
+      ...(isExtendable(shown) ? [extendButton(service, shown, actionDone, signal)] : []),
+      ...(stoppable ? [cancelButton(service, shown, refresh, signal)] : []),
     ]);
   }
 
@@ -159,6 +161,7 @@ function summary(job) {
     ["Ticket", job.external_reference],
     ["Due", job.due && due(job.due, SETTLED.has(job.status))],
     ...job.extensions.map(({ previous_due: before, due: after, reason }) => ["Extended", `from ${before} to ${after}: ${reason}`]),
+    ["Webhook", job.webhook && element("a", { href: `#/webhooks?job=${job.id}` }, job.webhook.url)],
     ["Received", job.due && job.received_at !== job.created_at ? time(job.received_at) : null],
     ["Created", time(job.created_at)],
     ["Started", job.started_at && time(job.started_at)],

@@ -1,4 +1,5 @@
-/** The list of jobs, newest first, up to date while the tab is visible. The filter is part of the address. */
+/** The list of jobs, up to date while the tab is visible: newest first, or soonest due first where the filter is by deadline.
+ * The filter is part of the address. */
 
 import { element } from "../element.js";
 import { shortId, words } from "../format.js";
@@ -18,7 +19,8 @@ const NEW_JOBS = 5; // rarely more are new since the last request
 const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
-const FILTERS = ["kind", "status", "external_reference"];
+const FILTERS = ["kind", "status", "external_reference", "overdue", "due_before"];
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Ticket, due"], ["Created"],
 ];
@@ -30,12 +32,17 @@ class View {
   constructor(filter, page) {
     this.filter = filter;
     this.signal = AbortSignal.any([page, this.#ended.signal]);
-    this.rows = new Map(); // id -> {job, row}, newest first
+    this.rows = new Map(); // id -> {job, row}, in the order of the list
     this.hasMore = false;
   }
 
   end() {
     this.#ended.abort();
+  }
+
+  /** Whether the service lists the soonest due first, so that a new job may come anywhere. */
+  get byDue() {
+    return "overdue" in this.filter || "due_before" in this.filter;
   }
 
   get open() {
@@ -48,9 +55,9 @@ export async function jobs({ service, main, signal, connection, query }) {
   const body = element("tbody");
   const empty = element("div", { hidden: true });
   const heads = COLUMNS.map(([heading, kind]) => element("th", { scope: "col", class: kind }, heading));
-  const listed = stacked("Jobs", element("table", {},
-    element("caption", { class: "unseen" }, "Jobs, newest first"), element("thead", {}, element("tr", {}, heads)), body));
-  const older = element("button", { type: "button", id: "older", click: showOlder }, "Older jobs");
+  const caption = element("caption", { class: "unseen" });
+  const listed = stacked("Jobs", element("table", {}, caption, element("thead", {}, element("tr", {}, heads)), body));
+  const older = element("button", { type: "button", id: "older", click: showOlder });
   const problem = element("div");
   let currentView = new View(filterFrom(query), signal);
 
@@ -90,15 +97,17 @@ export async function jobs({ service, main, signal, connection, query }) {
   /** Reads the jobs that are shown, and newer jobs, again: one request for each hundred. */
   async function refresh(view) {
     const oldest = [...view.rows.keys()].at(-1) ?? "";
+    const count = Math.max(PAGE, view.rows.size);
+    const isComplete = (read) => (view.byDue ? read.length >= count : oldest === "" || read.at(-1).id <= oldest);
     const limit = Math.min(LARGEST_PAGE, Math.max(PAGE, view.rows.size + NEW_JOBS));
     let list = [];
     let page;
     do {
       page = await request(view, limit, list.at(-1)?.id);
       list = [...list, ...page.data];
-    } while (page.has_more && list.at(-1).id > oldest && oldest !== "");
+    } while (page.has_more && !isComplete(list));
     if (view.signal.aborted || ([...view.rows.keys()].at(-1) ?? "") !== oldest) return; // older jobs were added in the meantime
-    const kept = list.filter((job, index) => job.id >= oldest || index < PAGE);
+    const kept = view.byDue ? list.slice(0, count) : list.filter((job, index) => job.id >= oldest || index < PAGE);
     draw(view, kept, page.has_more || kept.length < list.length);
   }
 
@@ -140,10 +149,18 @@ export async function jobs({ service, main, signal, connection, query }) {
     currentView = new View(filterFrom(query), signal);
     const search = new URLSearchParams(currentView.filter).toString();
     history.replaceState(null, "", `#/jobs${search ? `?${search}` : ""}`);
-    empty.replaceChildren(...emptyList(currentView.filter));
     body.replaceChildren();
+    describe(currentView);
     poll();
   }
+
+  /** Writes what depends on the filter alone. */
+  function describe(view) {
+    caption.textContent = view.byDue ? "Jobs, soonest due first" : "Jobs, newest first";
+    older.textContent = view.byDue ? "Jobs due later" : "Older jobs";
+    empty.replaceChildren(...emptyList(view.filter));
+  }
+
   const inputs = {
     kind: element("select", { id: "kind", change: applyFilter },
       element("option", { value: "" }, "unlearning and dry runs"),
@@ -152,17 +169,22 @@ export async function jobs({ service, main, signal, connection, query }) {
       STATUSES.map((name) => element("option", { value: name }, name))),
     external_reference: element("input",
       { id: "external_reference", type: "search", change: applyFilter, placeholder: "exactly as given" }),
+    overdue: element("select", { id: "overdue", change: applyFilter }, element("option", { value: "" }, "any"),
+      element("option", { value: "true" }, "overdue")),
+    due_before: element("input", { id: "due_before", type: "date", change: applyFilter }),
   };
   for (const name of FILTERS) inputs[name].value = currentView.filter[name] ?? "";
 
   await refresh(currentView);
-  empty.replaceChildren(...emptyList(currentView.filter));
+  describe(currentView);
   main.replaceChildren(
     element("div", { class: "heading" }, element("h1", {}, "Jobs"),
       element("div", { class: "filters" },
         element("label", { for: "kind" }, "Show"), inputs.kind,
         element("label", { for: "status" }, "Status"), inputs.status,
-        element("label", { for: "external_reference" }, "Ticket"), inputs.external_reference)),
+        element("label", { for: "external_reference" }, "Ticket"), inputs.external_reference,
+        element("label", { for: "overdue" }, "Deadline"), inputs.overdue,
+        element("label", { for: "due_before" }, "Due before"), inputs.due_before)),
     problem, listed, empty, element("p", { class: "more" }, older));
   repeat(poll, signal);
 }
@@ -170,7 +192,7 @@ export async function jobs({ service, main, signal, connection, query }) {
 /** The filter in an address, without values that the service does not know. */
 function filterFrom(query) {
   const isKnown = { kind: (value) => value in KINDS, status: (value) => STATUSES.includes(value),
-    external_reference: Boolean };
+    external_reference: Boolean, overdue: (value) => value === "true", due_before: (value) => DAY.test(value) };
   return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]).filter(([name, value]) => isKnown[name](value)));
 }
 

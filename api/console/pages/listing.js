@@ -1,17 +1,18 @@
-/** A list that the service gives page by page: the pages of models, methods and files use it. */
+/** A list that the service gives page by page: the pages of models, methods, files and webhooks use it. */
 
 import { element } from "../element.js";
 import { errorNotice } from "../components/notice.js";
 
-/** Shows the list at `path`. `draw(items)` makes an element of all items so far; `none`: the text of an empty list. */
-export async function listing({ service, main, signal }, { title, path, draw, none }) {
+/** Shows the list at `path`, of the items that match `filter`. `draw(items)` makes an element of all items so far; `none`: the
+ * text of an empty list; `controls`: elements beside the heading. */
+export async function listing({ service, main, signal }, { title, path, draw, none, filter = {}, controls = [] }) {
   document.title = `${title} · Unlearning service`;
   let items = [];
   const list = element("div");
   const problem = element("div");
   const more = element("button", { type: "button", click: next }, "More");
   async function read(after) {
-    const query = new URLSearchParams({ limit: 50, ...(after ? { after } : {}) });
+    const query = new URLSearchParams({ ...filter, limit: 50, ...(after ? { after } : {}) });
     const page = await service.get(`${path}?${query}`, signal);
     items = [...items, ...page.data];
     more.hidden = !page.has_more;
@@ -27,5 +28,5 @@ export async function listing({ service, main, signal }, { title, path, draw, no
     }
   }
   await read(null);
-  main.replaceChildren(element("h1", {}, title), list, problem, element("p", { class: "more" }, more));
+  main.replaceChildren(element("div", { class: "heading" }, element("h1", {}, title), controls), list, problem, element("p", { class: "more" }, more));
 }

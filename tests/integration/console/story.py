@@ -23,6 +23,8 @@ from core.storage import Storage
 from tests.integration.console.figures import measurements
 
 STEPS = 200
+BUSY_ELSEWHERE = 8
+"""GPUs that no job of these tests is claimed with: such a job stays in the queue."""
 TRAINING = Training(
     learning_rate=4e-4,
     scheduler="linear",
@@ -112,6 +114,7 @@ class Story:
         gpus: int = 0,
         kind: str = "unlearn",
         due: date | None = None,
+        webhook: str | None = None,
     ) -> str:
         """Creates a job as the API would create it, and returns its id."""
         sets = [
@@ -136,6 +139,8 @@ class Story:
             warnings=[],
             external_reference=reference,
             due=due,
+            webhook_url=webhook,
+            webhook_secret=None if webhook is None else b"sealed",
             metadata_={"team": "privacy"},
             gpus=gpus,
             policy=DEFAULT_POLICY.model_dump(mode="json"),
@@ -144,9 +149,11 @@ class Story:
             await jobs.create(session, job, [])
         return job.id
 
-    async def running(self, model: str, *, step: int = 0, reference: str | None = None) -> tuple[str, int]:
+    async def running(
+        self, model: str, *, step: int = 0, reference: str | None = None, due: date | None = None
+    ) -> tuple[str, int]:
         """Brings a job into training and returns `(id, fence)`; no other job may be queued."""
-        job = await self.queued(model, reference=reference)
+        job = await self.queued(model, reference=reference, due=due)
         async with self.sessions.begin() as session:
             row = await leases.claim(session, worker="console-tests", gpus=0, lease_seconds=600)
             assert row is not None
@@ -211,8 +218,8 @@ class Story:
             await completion.finish_without_checkpoint(session, job, row.fence, outcome="preview")
         return job
 
-    async def failed(self, model: str) -> str:
-        job, fence = await self.running(model, step=3)
+    async def failed(self, model: str, *, due: date | None = None) -> str:
+        job, fence = await self.running(model, step=3, due=due)
         error = {"code": "loss_is_nan", "message": "The loss became NaN at step 4: lower the learning rate"}
         async with self.sessions.begin() as session:
             row = await leases.lock_job(session, job, fence)
