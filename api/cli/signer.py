@@ -19,7 +19,7 @@ from core.embedded.errors import StackError
 from core.embedded.postgres import SIGNER, Postgres
 from core.records.engine import make_engine
 from core.settings import settings
-from core.signing.key_folder import KeyFolder
+from core.signing.key_folder import KeyFolder, KeyMissing
 from core.signing.signer import Signer
 
 app = typer.Typer(help="Run the signer, and rotate or revoke its keys.", no_args_is_help=True)
@@ -45,7 +45,11 @@ def run() -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await signer.run(stop)
 
-    asyncio.run(_with_signer(database_url, folder, work, head_seconds=configured.head_signing_seconds))
+    try:
+        asyncio.run(_with_signer(database_url, folder, work, head_seconds=configured.head_signing_seconds))
+    except KeyMissing as missing:
+        err.print(f"the signer ends: {missing}", markup=False)
+        raise typer.Exit(1) from None
 
 
 @app.command("rotate")
@@ -55,7 +59,7 @@ def rotate(data: DataOption = DEFAULT_DATA) -> None:
         out.print(f"{id} signs from now on")
 
 
-@app.command("revoke")
+@app.command("revoke", context_settings={"ignore_unknown_options": True})  # a key's id may begin with "-"
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as in /.well-known/jwks.json.")],
     reason: Annotated[str, typer.Option(help="Why, for everybody who checks a signature of the key.")],

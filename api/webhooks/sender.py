@@ -2,18 +2,19 @@
 
 import asyncio
 import random
-from contextlib import suppress
+import signal
 from datetime import UTC, datetime
 
 import httpx
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from api.webhooks.address_rules import AddressRules
 from api.webhooks.request import ATTEMPT_SECONDS, open_client, post
 from api.webhooks.signature import open_secret, sign
 from core.records import webhooks
+from core.records.retry import is_outage
 from core.records.webhooks import TakenDelivery
 from core.schema.webhooks import AttemptError, DeliveryAttempt, WebhookMessage
 
@@ -34,7 +35,11 @@ log = structlog.get_logger()
 
 
 class WebhookSender:
-    """Sends due messages until it is stopped; a message under way is then sent again by another process."""
+    """Sends due messages until it is stopped; a message under way is then sent again by another process.
+
+    While the database cannot be reached, or is not migrated yet, it waits. Any other error ends the process: an API
+    that goes on without its sender would look healthy, and no message would arrive.
+    """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], *, service_key: bytes, rules: AddressRules) -> None:
         self._sessions = sessions
@@ -44,12 +49,13 @@ class WebhookSender:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="webhooks")
+        self._task.add_done_callback(_end_process_after_failure)
 
     async def stop(self) -> None:
+        """Stops the sending."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         sending: set[asyncio.Task[None]] = set()
@@ -57,7 +63,9 @@ class WebhookSender:
             while True:
                 try:
                     taken = await self._take(AT_A_TIME - len(sending))
-                except (SQLAlchemyError, OSError) as error:
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
                     log.warning("webhooks_wait", error=type(error).__name__)
                     taken = []
                 for delivery in taken:
@@ -75,9 +83,19 @@ class WebhookSender:
         at = datetime.now(UTC)
         try:
             status, error = await self._attempt(client, delivery, at)
-        except Exception as fault:  # noqa: BLE001 - one message must not end the delivery of all others
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValidationError) as fault:
+            # of this message alone: it must not end the delivery of all others
             log.error("webhook_fault", delivery=delivery.id, error=type(fault).__name__)
             status, error = None, "fault"
+        except Exception:
+            # it counts as an attempt too, so that one message cannot end process after process for ever
+            await self._record(delivery, at, None, "fault")
+            raise
+        await self._record(delivery, at, status, error)
+
+    async def _record(
+        self, delivery: TakenDelivery, at: datetime, status: int | None, error: AttemptError | None
+    ) -> None:
         if error is not None:
             log.warning("webhook_not_delivered", delivery=delivery.id, job=delivery.job, error=error, answer=status)
         attempt = DeliveryAttempt(at=at, http_status=status, error=error)
@@ -86,7 +104,9 @@ class WebhookSender:
             async with self._sessions.begin() as session:
                 final = error in ("gone", "secret")
                 await webhooks.record_attempt(session, delivery.id, attempt, pauses=pauses, final=final)
-        except (SQLAlchemyError, OSError) as lost:
+        except Exception as lost:
+            if not is_outage(lost):
+                raise
             # the message is sent again when the lease is over
             log.warning("webhook_attempt_not_recorded", delivery=delivery.id, error=type(lost).__name__)
 
@@ -100,3 +120,10 @@ class WebhookSender:
         body = WebhookMessage.model_validate(message).model_dump_json().encode()
         headers = sign(secret, delivery.id, int(at.timestamp()), body)
         return await post(client, self._rules, delivery.url, body, headers)
+
+
+def _end_process_after_failure(task: asyncio.Task[None]) -> None:
+    """Has the process end as it does on SIGTERM, where the task failed: whatever runs it then starts another."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("webhook_sender_failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)

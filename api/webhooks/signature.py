@@ -30,7 +30,7 @@ def open_secret(sealed: bytes, service_key: bytes, job: str) -> str | None:
     """Returns the secret; None: it was not sealed with this key for this job."""
     try:
         return _cipher(service_key).decrypt(sealed[:_NONCE], sealed[_NONCE:], job.encode()).decode()
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: too short to have been sealed at all
         return None
 
 

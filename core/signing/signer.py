@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -13,6 +14,7 @@ from core.evidence.model_signature import sign_model
 from core.evidence.signed_head import sign_head
 from core.evidence.statement import NoCheckpoint, checkpoint_files, sign_statement
 from core.records import signing, statements
+from core.records.retry import is_outage
 from core.records.tables import SignedHeadRow, StatementRow
 from core.report.assembly import assemble
 from core.schema.signing_keys import PURPOSES, Purpose
@@ -33,7 +35,11 @@ class Signer:
         self._head_seconds = head_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works in rounds until `stop` is set. A round that fails is repeated."""
+        """Works in rounds until `stop` is set.
+
+        A round is repeated where the database or the folder of keys cannot be reached. Raises any other error, such as
+        KeyMissing: it would come again in each round, and nobody would see that nothing is signed.
+        """
         next_heads = 0.0
         while not stop.is_set():
             now = asyncio.get_running_loop().time()
@@ -89,8 +95,8 @@ class Signer:
                 try:
                     async with session.begin_nested():
                         signed += await self._sign_statement(session, organisation, job)
-                except Exception as error:  # noqa: BLE001 - one job's report must not hold up the others'
-                    log.warning("no statement about %s: %s", job, type(error).__name__)
+                except ValidationError:  # a row that this version cannot read must not hold up the other jobs
+                    log.warning("no statement about %s: a row of it cannot be read", job)
                     await statements.request(session, job)
         return signed
 
@@ -151,9 +157,12 @@ class Signer:
         return id, retired
 
     async def _attempt(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
+        """Makes a step. False: the next round tries again, since the database or the folder cannot be used now."""
         try:
             done = await step()
-        except Exception as error:  # noqa: BLE001 - whatever fails, the next round tries again
+        except Exception as error:
+            if not is_outage(error):
+                raise
             log.warning("signing step %s failed: %s", name, type(error).__name__)
             return False
         if done:

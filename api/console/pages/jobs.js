@@ -20,6 +20,9 @@ const BUSY_SECONDS = 3;
 const QUIET_SECONDS = 10;
 const KINDS = { unlearn: "unlearning", preview: "dry runs", measure: "measurements" };
 const FILTERS = ["kind", "status", "external_reference", "overdue", "due_before"];
+const LABELS = {
+  kind: "Show", status: "Status", external_reference: "Ticket", overdue: "Deadline", due_before: "Due before",
+};
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const COLUMNS = [
   ["Status"], ["Job"], ["Model"], ["Method"], ["Outcome"], ["Progress", "stretch"], ["Ticket, due"], ["Created"],
@@ -180,11 +183,7 @@ export async function jobs({ service, main, signal, connection, query }) {
   main.replaceChildren(
     element("div", { class: "heading" }, element("h1", {}, "Jobs"),
       element("div", { class: "filters" },
-        element("label", { for: "kind" }, "Show"), inputs.kind,
-        element("label", { for: "status" }, "Status"), inputs.status,
-        element("label", { for: "external_reference" }, "Ticket"), inputs.external_reference,
-        element("label", { for: "overdue" }, "Deadline"), inputs.overdue,
-        element("label", { for: "due_before" }, "Due before"), inputs.due_before)),
+        FILTERS.map((name) => element("span", {}, element("label", { for: name }, LABELS[name]), inputs[name])))),
     problem, listed, empty, element("p", { class: "more" }, older));
   repeat(poll, signal);
 }

@@ -29,7 +29,8 @@ export async function webhooks(page) {
     none: status || job ? "No message matches this filter."
       : "No message was sent yet. A job with a webhook sends one when it ends: name a webhook in POST /v1/jobs.",
     controls: element("div", { class: "filters" },
-      job && element("a", { href: "#/webhooks" }, `Only of ${shortId(job)}: show all`), element("label", { for: "delivery-status" }, "Status"), choice),
+      job && element("a", { href: "#/webhooks" }, `Only of ${shortId(job)}: show all`),
+      element("span", {}, element("label", { for: "delivery-status" }, "Status"), choice)),
     draw: (items) => table("Messages to webhooks", COLUMNS, items.map((item) => row(service, item, may(key, "jobs:write"), signal)),
       { stacks: true }),
   });
@@ -51,7 +52,7 @@ function row(service, delivery, mayAct, signal) {
 /** How often it was tried, why the last attempt failed, and when the next one comes. */
 function attempts({ attempts: made, next_attempt_at: next, delivered_at: delivered }) {
   const last = made.at(-1);
-  const why = last?.error && [words(last.error), last.http_status && `(${last.http_status})`].filter(Boolean).join(" ");
+  const why = last?.error && (last.http_status ? `answered ${last.http_status}` : words(last.error));
   return element("span", { class: "stack" },
     made.length === 1 ? "1 attempt" : `${made.length} attempts`,
     why && element("span", { class: "error" }, why),

@@ -311,3 +311,16 @@ async def test_the_messages_that_wait_are_counted_for_prometheus(
 def on_database(service: Service, url: str) -> Settings:
     """Returns the service's settings for another database."""
     return service.settings.model_copy(update={"database_url": SecretStr(url)})
+
+
+async def test_a_message_that_cannot_be_sent_at_all_holds_up_no_other(
+    service: Service, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    await register_ready_model(service, client)
+    broken = await submit(client, receiver.url("never"))
+    async with service.sessions.begin() as session:  # no request can bring such an address in
+        await session.execute(text("UPDATE jobs SET webhook_url = 'http://a:port/' WHERE id = :job"), {"job": broken})
+    await client.post(f"/v1/jobs/{broken}/cancel")
+    sent = await cancelled(client, receiver.url(f"failing/0/{uuid4().hex}"))
+    assert (await attempted(client, sent))["status"] == "delivered"
+    assert [attempt["error"] for attempt in (await attempted(client, broken))["attempts"]] == ["fault"]
