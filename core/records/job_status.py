@@ -10,7 +10,7 @@ Each function expects a job whose row the caller has locked (`leases.lock_job`, 
 row, appends the change's event and its entry of the audit log, and, where the change makes work, adds a hint to the
 outbox; a change that ends a job writes the message to its webhook. All of it commits with the caller's transaction or
 not at all. `key` is the API key of the person who asked. InvalidChange: the table does not allow the change from the
-job's present status. The database refuses the same changes by a trigger on `jobs` (migrations 0012 and 0024), also
+job's present status. The database refuses the same changes by a trigger on `jobs` (migrations 0012 and 0025), also
 from code that is not this module.
 """
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0024_cancel_failed_jobs"
-down_revision = "0023_snapshot_keys"
+revision = "0025_cancel_failed_jobs"
+down_revision = "0024_kept_figures"
 branch_labels = None
 depends_on = None
 
