@@ -6,9 +6,9 @@ from typing import TypedDict, Unpack
 
 from api.client.answers import ask
 from api.client.audit_export import export
-from api.client.call import get, resource
-from api.client.noun import Noun, Transport, operation, stream
+from api.client.call import get, url_path
 from api.client.pages import every
+from api.client.resource import Resource, Transport, operation, stream
 from api.client.steps import Items, Steps
 from core.schema.audit import AuditEntry, AuditHead, AuditPage
 
@@ -23,18 +23,18 @@ class AuditFilter(TypedDict, total=False):
     created_before: datetime
 
 
-class Audit(Noun[Transport]):
+class Audit(Resource[Transport]):
     """`client.audit`: who did what, and when."""
 
     @operation
     def page(self, *, limit: int = 20, after: int | None = None, **conditions: Unpack[AuditFilter]) -> Steps[AuditPage]:
         """Returns one page of the entries, newest first, with the head of the whole log."""
-        return ask(get(resource("audit"), limit=limit, after=after, **conditions), AuditPage)
+        return ask(get(url_path("audit"), limit=limit, after=after, **conditions), AuditPage)
 
     @stream
     def list(self, **conditions: Unpack[AuditFilter]) -> Items[AuditEntry]:
         """Iterates over all entries that meet the conditions, newest first."""
-        return every(get(resource("audit"), **conditions), AuditPage)
+        return every(get(url_path("audit"), **conditions), AuditPage)
 
     @operation
     def export(self, file: str | Path, *, after: int = 0) -> Steps[AuditHead | None]:

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from api.client.call import get, resource
+from api.client.call import get, url_path
 from api.client.errors import DigestMismatch, UnexpectedAnswer, UnlearningError
 from api.client.line_buffer import LineBuffer
 from api.client.retries import may_repeat
@@ -31,7 +31,7 @@ def export(file: Path, after: int) -> Steps[AuditHead | None]:
 def _write(sink: BinaryIO, after: int) -> Steps[AuditHead | None]:
     chain, failures = _Chain(after), 0
     while True:
-        call = get(resource("audit", "export"), after=chain.seq)
+        call = get(url_path("audit", "export"), after=chain.seq)
         try:
             yield Open(call)
             lines = LineBuffer()

@@ -82,7 +82,7 @@ def create(path: str, content: BaseModel | Mapping[str, Any] | Upload, idempoten
     return Call("POST", path, headers={"Content-Type": "application/json", **key}, body=content)
 
 
-def resource(*parts: str) -> str:
+def url_path(*parts: str) -> str:
     """Returns the path of a resource below `/v1`. Raises NotAnId."""
     if unusable := [part for part in parts if part in ("", ".", "..")]:
         raise NotAnId(f"'{unusable[0]}' is not an id")

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api.client.answers import ask
-from api.client.call import get, post, resource
+from api.client.call import get, post, url_path
 from api.client.downloads import download_file, place
 from api.client.errors import DigestMismatch
-from api.client.noun import Noun, Transport, operation
+from api.client.resource import Resource, Transport, operation
 from api.client.steps import Steps
 from core.schema.checkpoints import Checkpoint, ReleaseRequest
 from core.schema.manifest import digest
 
 
-class Checkpoints(Noun[Transport]):
+class Checkpoints(Resource[Transport]):
     """`client.checkpoints`: the models that jobs made."""
 
     @operation
@@ -24,7 +24,7 @@ class Checkpoints(Noun[Transport]):
     @operation
     def release(self, checkpoint: str, reason: str) -> Steps[Checkpoint]:
         """Accepts a checkpoint that did not pass its policy. Raises Forbidden for the key that submitted the job."""
-        return ask(post(resource("checkpoints", checkpoint, "release"), ReleaseRequest(reason=reason)), Checkpoint)
+        return ask(post(url_path("checkpoints", checkpoint, "release"), ReleaseRequest(reason=reason)), Checkpoint)
 
     @operation
     def download(
@@ -46,8 +46,8 @@ class Checkpoints(Noun[Transport]):
 
 
 def _get(checkpoint: str) -> Steps[Checkpoint]:
-    return ask(get(resource("checkpoints", checkpoint)), Checkpoint)
+    return ask(get(url_path("checkpoints", checkpoint)), Checkpoint)
 
 
 def _content(checkpoint: str, path: str) -> str:
-    return resource("checkpoints", checkpoint, "files", *path.split("/"))
+    return url_path("checkpoints", checkpoint, "files", *path.split("/"))

@@ -1,4 +1,4 @@
-"""The two clients of the service: one blocks, one is asynchronous. They have the same nouns and methods."""
+"""The two clients of the service: one blocks, one is asynchronous. They have the same resources and methods."""
 
 import os
 from types import TracebackType
@@ -11,9 +11,9 @@ from api.client.files import Files
 from api.client.jobs import Jobs
 from api.client.measurements import Measurements
 from api.client.models import Models
-from api.client.noun import Transport
 from api.client.policies import Policies
 from api.client.reports import Reports
+from api.client.resource import Transport
 from api.client.retries import Retries
 from api.client.statements import Statements
 from api.client.transport import AsyncTransport, BlockingTransport
@@ -22,8 +22,8 @@ URL, KEY = "UNLEARN_URL", "UNLEARN_KEY"
 """The variables of the environment that name the service and the key where the caller does not."""
 
 
-class Nouns(Generic[Transport]):
-    """The nouns of the API, over one transport."""
+class Resources(Generic[Transport]):
+    """The resources of the API, over one transport."""
 
     def __init__(self, transport: Transport) -> None:
         self.audit: Audit[Transport] = Audit(transport)
@@ -37,7 +37,7 @@ class Nouns(Generic[Transport]):
         self.statements: Statements[Transport] = Statements(transport)
 
 
-class UnlearningClient(Nouns[BlockingTransport]):
+class UnlearningClient(Resources[BlockingTransport]):
     """A client whose methods return when they are done. Use it in a `with` block; threads may share it.
 
     All its methods raise UnlearningError: ServiceError where the service refuses, NoAnswer where it is silent after all
@@ -62,10 +62,10 @@ class UnlearningClient(Nouns[BlockingTransport]):
         self.close()
 
 
-class AsyncUnlearningClient(Nouns[AsyncTransport]):
+class AsyncUnlearningClient(Resources[AsyncTransport]):
     """A client whose methods are awaited. Use it in an `async with` block of one event loop.
 
-    It has the nouns, methods and errors of UnlearningClient; iterators are asynchronous.
+    It has the resources, methods and errors of UnlearningClient; iterators are asynchronous.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:

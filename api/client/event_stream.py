@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from api.client.call import Call, resource
+from api.client.call import Call, url_path
 from api.client.errors import UnlearningError
 from api.client.line_buffer import LineBuffer
 from api.client.retries import may_repeat
@@ -31,7 +31,7 @@ def follow(job: str) -> Items[ServerSentEvent]:
     over, failures = False, 0
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        call = Call("GET", resource("jobs", job, "events"), headers=headers)
+        call = Call("GET", url_path("jobs", job, "events"), headers=headers)
         try:
             answer: httpx.Response = yield Open(call)
             lines, parser = LineBuffer(), EventParser()

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from api.client.answers import ask, finish
-from api.client.call import Upload, create, delete, get, resource
+from api.client.call import Upload, create, delete, get, url_path
 from api.client.downloads import download_file
-from api.client.noun import Noun, Transport, operation, stream
 from api.client.pages import every
+from api.client.resource import Resource, Transport, operation, stream
 from api.client.steps import Items, Steps
 from core.schema.files import File, Purpose
 from core.schema.manifest import FileEntry
 from core.schema.pages import Page
 
 
-class Files(Noun[Transport]):
+class Files(Resource[Transport]):
     """`client.files`: the texts that jobs work with."""
 
     @operation
@@ -23,22 +23,22 @@ class Files(Noun[Transport]):
         """Uploads a file in constant memory. Raises InvalidRequest, which names the line of a bad record."""
         with open(file, "rb") as content:
             source = Upload(content, filename or Path(file).name, purpose)
-            return (yield from ask(create(resource("files"), source, idempotency_key), File))
+            return (yield from ask(create(url_path("files"), source, idempotency_key), File))
 
     @operation
     def get(self, file: str) -> Steps[File]:
         """Returns the description of the file, without its text. Raises NotFound."""
-        return ask(get(resource("files", file)), File)
+        return ask(get(url_path("files", file)), File)
 
     @operation
     def page(self, *, purpose: Purpose | None = None, limit: int = 20, after: str | None = None) -> Steps[Page[File]]:
         """Returns one page of the files, newest first."""
-        return ask(get(resource("files"), purpose=purpose, limit=limit, after=after), Page[File])
+        return ask(get(url_path("files"), purpose=purpose, limit=limit, after=after), Page[File])
 
     @stream
     def list(self, *, purpose: Purpose | None = None) -> Items[File]:
         """Iterates over all files, newest first."""
-        return every(get(resource("files"), purpose=purpose), Page[File])
+        return every(get(url_path("files"), purpose=purpose), Page[File])
 
     @operation
     def download(self, file: str, path: str | Path) -> Steps[File]:
@@ -46,12 +46,12 @@ class Files(Noun[Transport]):
 
         Raises DigestMismatch; nothing is kept then.
         """
-        description = yield from ask(get(resource("files", file)), File)
+        description = yield from ask(get(url_path("files", file)), File)
         stated = FileEntry(path=description.filename, bytes=description.bytes, sha256=description.sha256)
-        yield from download_file(resource("files", file, "content"), Path(path), stated, lambda _: None)
+        yield from download_file(url_path("files", file, "content"), Path(path), stated, lambda _: None)
         return description
 
     @operation
     def delete(self, file: str) -> Steps[None]:
         """Deletes the file for good: first the key that decrypts it, then its bytes. Raises Conflict while in use."""
-        return finish(delete(resource("files", file)))
+        return finish(delete(url_path("files", file)))

@@ -5,11 +5,11 @@ from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
 
 from api.client.answers import ask, parse
-from api.client.call import create, get, post, resource
+from api.client.call import create, get, post, url_path
 from api.client.deadline import Deadline
 from api.client.event_stream import ServerSentEvent, follow
-from api.client.noun import Noun, Transport, operation, stream
 from api.client.pages import every
+from api.client.resource import Resource, Transport, operation, stream
 from api.client.steps import Items, Sleep, Steps, send
 from core.schema.checkpoints import Checkpoint, JobMetrics
 from core.schema.deadlines import ExtensionRequest
@@ -39,7 +39,7 @@ class JobFilter(TypedDict, total=False):
     overdue: bool
 
 
-class Jobs(Noun[Transport]):
+class Jobs(Resource[Transport]):
     """`client.jobs`: requests to forget, and their progress."""
 
     @operation
@@ -49,12 +49,12 @@ class Jobs(Noun[Transport]):
         With an `idempotency_key` of your own, such as the number of the request to forget, the same submission makes
         one job for a day, even from another process. Raises InvalidRequest.
         """
-        return ask(create(resource("jobs"), request, idempotency_key), Job)
+        return ask(create(url_path("jobs"), request, idempotency_key), Job)
 
     @operation
     def get(self, job: str) -> Steps[Job]:
         """Returns the job. Raises NotFound."""
-        return ask(get(resource("jobs", job)), Job)
+        return ask(get(url_path("jobs", job)), Job)
 
     @operation
     def wait(self, job: str, *, seconds: float | None = None) -> Steps[Job]:
@@ -65,7 +65,7 @@ class Jobs(Noun[Transport]):
         deadline = Deadline(seconds)
         etag = '"unknown"'
         while True:
-            held = get(resource("jobs", job), wait=deadline.within(HELD_SECONDS))
+            held = get(url_path("jobs", job), wait=deadline.within(HELD_SECONDS))
             answer = yield from send(held.with_headers({"If-None-Match": etag}))
             if answer.status_code != 304:
                 etag = answer.headers["ETag"]
@@ -87,27 +87,27 @@ class Jobs(Noun[Transport]):
     @stream
     def events(self, job: str) -> Items[Event]:
         """Iterates over the job's events so far, newest first."""
-        return every(get(resource("jobs", job, "events")), Page[Event])
+        return every(get(url_path("jobs", job, "events")), Page[Event])
 
     @operation
     def page(self, *, limit: int = 20, after: str | None = None, **conditions: Unpack[JobFilter]) -> Steps[Page[Job]]:
         """Returns one page of the jobs, newest first; with `due_before` or `overdue` the soonest due first."""
-        return ask(get(resource("jobs"), limit=limit, after=after, **conditions), Page[Job])
+        return ask(get(url_path("jobs"), limit=limit, after=after, **conditions), Page[Job])
 
     @stream
     def list(self, **conditions: Unpack[JobFilter]) -> Items[Job]:
         """Iterates over all jobs that meet the conditions, in the order of `page`."""
-        return every(get(resource("jobs"), **conditions), Page[Job])
+        return every(get(url_path("jobs"), **conditions), Page[Job])
 
     @operation
     def metrics(self, job: str) -> Steps[JobMetrics]:
         """Returns the job's curves, its figures before and after, the verdict by bound, and the cost."""
-        return ask(get(resource("jobs", job, "metrics")), JobMetrics)
+        return ask(get(url_path("jobs", job, "metrics")), JobMetrics)
 
     @operation
     def checkpoints(self, job: str) -> Steps[Page[Checkpoint]]:
         """Returns the job's checkpoints, newest first, always on one page."""
-        return ask(get(resource("jobs", job, "checkpoints")), Page[Checkpoint])
+        return ask(get(url_path("jobs", job, "checkpoints")), Page[Checkpoint])
 
     @operation
     def cancel(self, job: str) -> Steps[Job]:
@@ -132,8 +132,8 @@ class Jobs(Noun[Transport]):
     @operation
     def extend(self, job: str, reason: str, *, due: date | None = None) -> Steps[Job]:
         """Moves the job's deadline to a later day, by default the latest that is allowed. Raises Conflict."""
-        return ask(post(resource("jobs", job, "extend"), ExtensionRequest(reason=reason, due=due)), Job)
+        return ask(post(url_path("jobs", job, "extend"), ExtensionRequest(reason=reason, due=due)), Job)
 
 
 def _request(job: str, action: str) -> Steps[Job]:
-    return ask(post(resource("jobs", job, action)), Job)
+    return ask(post(url_path("jobs", job, action)), Job)

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from api.client.answers import ask, save
-from api.client.call import get, resource
-from api.client.noun import Noun, Transport, operation
+from api.client.call import get, url_path
+from api.client.resource import Resource, Transport, operation
 from api.client.steps import Steps
 from core.schema.envelopes import Envelope
 from core.schema.signing_keys import SigningKeySet
 
 
-class Statements(Noun[Transport]):
+class Statements(Resource[Transport]):
     """`client.statements`: what the signer states about a job's checkpoint."""
 
     @operation
@@ -19,12 +19,12 @@ class Statements(Noun[Transport]):
 
         Raises Conflict where the job made no checkpoint, or nothing is signed (`problem`).
         """
-        return ask(get(resource("jobs", job, "statement")), Envelope)
+        return ask(get(url_path("jobs", job, "statement")), Envelope)
 
     @operation
     def download(self, job: str, file: str | Path) -> Steps[Path]:
         """Writes the statement to the file, for `unlearn verify`, whole or not at all. Raises as `get`."""
-        return save(get(resource("jobs", job, "statement")), Path(file))
+        return save(get(url_path("jobs", job, "statement")), Path(file))
 
     @operation
     def keys(self) -> Steps[SigningKeySet]:
@@ -39,9 +39,9 @@ class Statements(Noun[Transport]):
     @operation
     def download_model_signature(self, job: str, file: str | Path) -> Steps[Path]:
         """Writes the checkpoint's signature to the file, for OpenSSF's `model_signing verify`. Raises as `get`."""
-        return save(get(resource("jobs", job, "model-signature")), Path(file))
+        return save(get(url_path("jobs", job, "model-signature")), Path(file))
 
     @operation
     def download_bill_of_materials(self, job: str, file: str | Path) -> Steps[Path]:
         """Writes the CycloneDX bill of materials to the file. Raises Conflict without a checkpoint."""
-        return save(get(resource("jobs", job, "bill-of-materials")), Path(file))
+        return save(get(url_path("jobs", job, "bill-of-materials")), Path(file))

@@ -17,7 +17,7 @@ class EitherClient:
     """A client whose methods and iterators are awaited, of whichever kind it is."""
 
     kind: Kind
-    nouns: UnlearningClient
+    client: UnlearningClient
     """The client. An asynchronous client is typed as a blocking one: `call` and `items` know the difference."""
 
     async def call(self, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

@@ -20,9 +20,9 @@ async def write_entries(client: httpx.AsyncClient) -> None:
 
 async def test_entries_are_listed_by_action(client: httpx.AsyncClient, either: EitherClient) -> None:
     await write_entries(client)
-    page = await either.call(either.nouns.audit.page, limit=3, action="file.uploaded")
+    page = await either.call(either.client.audit.page, limit=3, action="file.uploaded")
     assert ([entry.action for entry in page.data], page.has_more) == (["file.uploaded"] * 3, True)
-    entries = await either.items(either.nouns.audit.list, action="file.uploaded")
+    entries = await either.items(either.client.audit.list, action="file.uploaded")
     assert len(entries) == ENTRIES
     assert page.head.hash == entries[0].hash
 
@@ -36,7 +36,7 @@ async def test_an_export_over_a_line_that_breaks_is_whole(
         breaking_line(service.url, "/v1/audit/export", cut=1900) as line,
         either_client(kind, line.url, key) as either,
     ):
-        newest = await either.call(either.nouns.audit.export, file)
+        newest = await either.call(either.client.audit.export, file)
     assert len(line.ranges) == 2
     assert file.read_bytes() == (await client.get("/v1/audit/export")).content
     with file.open("rb") as lines:
@@ -50,7 +50,7 @@ async def test_an_export_after_the_newest_entry_is_empty(
 ) -> None:
     await write_entries(client)
     seq = (await client.get("/v1/audit")).json()["head"]["seq"]
-    assert await either.call(either.nouns.audit.export, tmp_path / "audit.jsonl", after=seq) is None
+    assert await either.call(either.client.audit.export, tmp_path / "audit.jsonl", after=seq) is None
     assert (tmp_path / "audit.jsonl").read_bytes() == b""
-    newest = await either.call(either.nouns.audit.export, tmp_path / "audit.jsonl", after=seq - 1)
+    newest = await either.call(either.client.audit.export, tmp_path / "audit.jsonl", after=seq - 1)
     assert newest.seq == seq

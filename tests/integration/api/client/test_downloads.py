@@ -41,7 +41,7 @@ async def test_a_download_is_checked_and_is_not_repeated(
     for _ in range(2):
         received.clear()
         done = await either.call(
-            either.nouns.checkpoints.download, checkpoint, tmp_path / "out", received=received.append
+            either.client.checkpoints.download, checkpoint, tmp_path / "out", received=received.append
         )
         assert (done.id, sum(received)) == (checkpoint, sum(map(len, FILES.values())))
         assert content(tmp_path / "out") == FILES
@@ -57,7 +57,7 @@ async def test_a_broken_download_goes_on_where_it_broke_off(
         breaking_line(service.url, "/model.safetensors", cut=700_000) as line,
         either_client(kind, line.url, key) as either,
     ):
-        await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
+        await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
     assert content(tmp_path) == FILES
     first, second = line.ranges
     assert first == "all"
@@ -75,7 +75,7 @@ async def test_another_process_goes_on_with_a_part(
         breaking_line(service.url, "/model.safetensors", cut=1 << 30) as line,
         either_client(kind, line.url, key) as either,
     ):
-        await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
+        await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
     assert (line.ranges, content(tmp_path)) == (["bytes=1000-"], FILES)
 
 
@@ -87,7 +87,7 @@ async def test_a_changed_byte_is_refused_by_the_files_name(
     job = (await client.get(f"/v1/checkpoints/{checkpoint}")).json()["job"]
     await service.context.storage.write(f"checkpoints/{job}/1/folder/model.safetensors", chunks(changed))
     with pytest.raises(DigestMismatch, match=r"^folder/model.safetensors has the sha256") as refused:
-        await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
+        await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
     assert (refused.value.stated, refused.value.found) == tuple(
         hashlib.sha256(data).hexdigest() for data in (WEIGHTS, changed)
     )
@@ -102,8 +102,8 @@ async def test_a_part_with_a_wrong_byte_is_refused_and_the_next_download_begins_
     part.parent.mkdir()
     part.write_bytes(b"wrong")
     with pytest.raises(DigestMismatch):
-        await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
-    await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
+        await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
+    await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
     assert content(tmp_path) == FILES
 
 
@@ -114,16 +114,16 @@ async def test_a_checkpoint_that_waits_for_its_release_leaves_nothing(
     reader = (await client.post("/v1/keys", json={"name": "reader", "scopes": ["jobs:read"]})).json()["key"]
     async with either_client(kind, service.url, reader) as either:
         with pytest.raises(Forbidden) as refused:
-            await either.call(either.nouns.checkpoints.download, checkpoint, tmp_path)
+            await either.call(either.client.checkpoints.download, checkpoint, tmp_path)
     assert refused.value.problem == "not-released"
     officer = (await client.post("/v1/keys", json={"name": "officer", "scopes": ["release:write"]})).json()["key"]
     async with either_client(kind, service.url, officer) as either:
-        released = await either.call(either.nouns.checkpoints.release, checkpoint, "read by hand")
+        released = await either.call(either.client.checkpoints.release, checkpoint, "read by hand")
     assert released.released
 
 
 async def test_a_service_that_is_gone_ends_the_attempts(kind: Kind, tmp_path: Path) -> None:
     async with either_client(kind, "http://127.0.0.1:9", "ulk_none") as either:
         with pytest.raises(NoAnswer, match="ConnectError"):
-            await either.call(either.nouns.checkpoints.download, "ckpt-0", tmp_path)
+            await either.call(either.client.checkpoints.download, "ckpt-0", tmp_path)
     assert content(tmp_path) == {}

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.client import UnlearningClient
-from api.client.noun import Noun, operation, stream
+from api.client.resource import Resource, operation, stream
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, register_ready_model
 from tests.integration.api.worker_actions import claim_job, finish_job
@@ -67,11 +67,11 @@ async def test_every_example_of_the_page_runs(
     assert written == {"checkpoints", *(f"{job['id']}.pdf" for job in jobs)}
 
 
-def test_the_page_names_every_method_of_every_noun() -> None:
-    listed = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.split("## Nouns")[1].split("## ")[0], re.MULTILINE))
+def test_the_page_names_every_method_of_every_resource() -> None:
+    listed = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.split("## Resources")[1].split("## ")[0], re.MULTILINE))
     with UnlearningClient("http://127.0.0.1:9", "none") as client:
-        nouns = {name: type(noun) for name, noun in vars(client).items() if isinstance(noun, Noun)}
-    assert set(listed) == set(nouns)
-    for name, noun in nouns.items():
-        methods = {it for it, value in vars(noun).items() if isinstance(value, operation | stream)}
+        resources = {name: type(resource) for name, resource in vars(client).items() if isinstance(resource, Resource)}
+    assert set(listed) == set(resources)
+    for name, resource in resources.items():
+        methods = {it for it, value in vars(resource).items() if isinstance(value, operation | stream)}
         assert set(re.findall(r"`(\w+)`", listed[name])) - {"json", "html", "pdf"} == methods

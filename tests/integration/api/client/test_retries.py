@@ -22,7 +22,7 @@ async def test_a_submission_whose_answer_is_lost_makes_one_job(
         breaking_line(service.url, "/v1/jobs", cut=0, method="POST") as line,
         either_client(kind, line.url, key) as either,
     ):
-        job = await either.call(either.nouns.jobs.create, REQUEST)
+        job = await either.call(either.client.jobs.create, REQUEST)
     assert len(line.ranges) == 2
     assert [listed["id"] for listed in (await client.get("/v1/jobs")).json()["data"]] == [job.id]
 
@@ -36,7 +36,7 @@ async def test_an_upload_whose_answer_is_lost_is_sent_again_from_its_beginning(
         breaking_line(service.url, "/v1/files", cut=0, method="POST") as line,
         either_client(kind, line.url, key) as either,
     ):
-        uploaded = await either.call(either.nouns.files.upload, file, "forget")
+        uploaded = await either.call(either.client.files.upload, file, "forget")
     listed = (await client.get("/v1/files")).json()["data"]
     assert [(entry["id"], entry["bytes"]) for entry in listed] == [(uploaded.id, len(file.read_bytes()))]
 
@@ -45,7 +45,7 @@ async def test_the_same_key_of_two_submissions_makes_one_job(
     service: Service, client: httpx.AsyncClient, either: EitherClient
 ) -> None:
     await register_ready_model(service, client)
-    jobs = [await either.call(either.nouns.jobs.create, REQUEST, idempotency_key="DSR-7") for _ in range(2)]
+    jobs = [await either.call(either.client.jobs.create, REQUEST, idempotency_key="DSR-7") for _ in range(2)]
     assert jobs[0].id == jobs[1].id
 
 
@@ -59,8 +59,8 @@ async def test_an_action_whose_answer_is_lost_is_not_repeated(
         either_client(kind, line.url, key) as either,
     ):
         with pytest.raises(NoAnswer):
-            await either.call(either.nouns.jobs.cancel, job)
-        assert (await either.call(either.nouns.jobs.get, job)).status == "cancelled"
+            await either.call(either.client.jobs.cancel, job)
+        assert (await either.call(either.client.jobs.get, job)).status == "cancelled"
     assert len(line.ranges) == 1
 
 
@@ -72,10 +72,10 @@ async def test_a_deletion_whose_answer_is_lost_succeeds(
         breaking_line(service.url, "/v1/models/demo", cut=0, method="DELETE") as line,
         either_client(kind, line.url, key) as either,
     ):
-        await either.call(either.nouns.models.delete, "demo")
+        await either.call(either.client.models.delete, "demo")
         assert len(line.ranges) == 2
         with pytest.raises(NotFound):
-            await either.call(either.nouns.models.delete, "demo")
+            await either.call(either.client.models.delete, "demo")
 
 
 async def test_a_longer_pause_than_the_client_allows_is_raised_with_its_length(
@@ -85,7 +85,7 @@ async def test_a_longer_pause_than_the_client_allows_is_raised_with_its_length(
     async with run_service(settings) as service:
         key = await service.key(organisation=uuid4().hex)
         async with either_client(kind, service.url, key) as impatient:
-            await impatient.call(impatient.nouns.models.page)
+            await impatient.call(impatient.client.models.page)
             with pytest.raises(RateLimited) as refused:
-                await impatient.call(impatient.nouns.models.page)
+                await impatient.call(impatient.client.models.page)
     assert 1 < (refused.value.retry_after or 0) <= 60

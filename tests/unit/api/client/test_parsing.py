@@ -8,7 +8,7 @@ import pytest
 
 from api.client import NoServiceNamed, NotAnId, ServerSentEvent, UnexpectedAnswer, UnlearningClient
 from api.client.answers import parse
-from api.client.call import get, resource
+from api.client.call import get, url_path
 from api.client.downloads import place
 from api.client.event_stream import EventParser
 from api.client.line_buffer import LineBuffer
@@ -60,10 +60,10 @@ def test_a_file_outside_of_the_directory_is_refused(path: str, tmp_path: Path) -
 
 
 def test_ids_are_quoted_and_parameters_are_written_as_in_a_url() -> None:
-    assert resource("policies", "a b/c?d") == "/v1/policies/a%20b%2Fc%3Fd"
+    assert url_path("policies", "a b/c?d") == "/v1/policies/a%20b%2Fc%3Fd"
     for id in ("", ".", ".."):
         with pytest.raises(NotAnId):
-            resource("models", id)
+            url_path("models", id)
     query = get("/v1/jobs", overdue=True, model=None, due_before=date(2026, 1, 2), at=datetime(2026, 1, 2, tzinfo=UTC))
     assert query.query_text() == {
         "overdue": "true",

@@ -1,7 +1,7 @@
-"""Nouns of the API, such as models and jobs: groups of operations that both clients have.
+"""Resources of the API, such as models and jobs: groups of operations that both clients have.
 
-A noun's method is written once, as steps. Of a blocking client it returns the result (or an iterator of items), of an
-asynchronous client a coroutine (or an asynchronous iterator).
+A method is written once, as steps. In a blocking client it returns the result, or an iterator of items; in an
+asynchronous client a coroutine, or an asynchronous iterator.
 """
 
 import functools
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Transport = TypeVar("Transport", BlockingTransport, AsyncTransport)
 
 
-class Noun(Generic[Transport]):
+class Resource(Generic[Transport]):
     """A group of operations, with the transport that performs them."""
 
     def __init__(self, transport: Transport) -> None:
@@ -31,11 +31,11 @@ class operation(Generic[P, T]):
         self.__doc__ = steps.__doc__
 
     @overload
-    def __get__(self, noun: Noun[BlockingTransport], owner: type) -> Callable[P, T]: ...
+    def __get__(self, resource: Resource[BlockingTransport], owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, noun: Noun[AsyncTransport], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    def __get__(self, noun: Any, owner: type) -> Any:
-        return _method(self._steps, noun, "run")
+    def __get__(self, resource: Resource[AsyncTransport], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, resource: Any, owner: type) -> Any:
+        return _method(self._steps, resource, "run")
 
 
 class stream(Generic[P, T]):
@@ -46,19 +46,19 @@ class stream(Generic[P, T]):
         self.__doc__ = steps.__doc__
 
     @overload
-    def __get__(self, noun: Noun[BlockingTransport], owner: type) -> Callable[P, Iterator[T]]: ...
+    def __get__(self, resource: Resource[BlockingTransport], owner: type) -> Callable[P, Iterator[T]]: ...
     @overload
-    def __get__(self, noun: Noun[AsyncTransport], owner: type) -> Callable[P, AsyncIterator[T]]: ...
-    def __get__(self, noun: Any, owner: type) -> Any:
-        return _method(self._steps, noun, "items")
+    def __get__(self, resource: Resource[AsyncTransport], owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, resource: Any, owner: type) -> Any:
+        return _method(self._steps, resource, "items")
 
 
-def _method(steps: Callable[..., Any], noun: Any, perform: str) -> Any:
-    if noun is None:  # of the class, for `help`
+def _method(steps: Callable[..., Any], resource: Any, perform: str) -> Any:
+    if resource is None:  # of the class, for `help`
         return steps
 
     @functools.wraps(steps)
     def method(*arguments: Any, **keywords: Any) -> Any:
-        return getattr(noun.transport, perform)(steps(noun, *arguments, **keywords))
+        return getattr(resource.transport, perform)(steps(resource, *arguments, **keywords))
 
     return method

@@ -22,7 +22,7 @@ REQUEST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]
 
 
 async def test_a_model_is_registered_waited_for_listed_and_deleted(service: Service, either: EitherClient) -> None:
-    models = either.nouns.models
+    models = either.client.models
     directory = write_model(service.roots / uuid4().hex)
     registered = await either.call(models.register, {"id": "demo", "source": str(directory)})
     assert (type(registered), registered.id) == (Model, "demo")
@@ -39,7 +39,7 @@ async def test_a_model_is_registered_waited_for_listed_and_deleted(service: Serv
 
 
 async def test_a_file_is_uploaded_read_back_and_deleted(either: EitherClient, tmp_path: Path) -> None:
-    files, path = either.nouns.files, tmp_path / "people.txt"
+    files, path = either.client.files, tmp_path / "people.txt"
     path.write_text("Zorvek was here.\n\nZorvek was there.")
     uploaded = await either.call(files.upload, path, "forget")
     assert (uploaded.filename, uploaded.records, uploaded.purpose) == ("people.txt", 2, "forget")
@@ -54,17 +54,17 @@ async def test_a_file_is_uploaded_read_back_and_deleted(either: EitherClient, tm
 
 async def test_a_refusal_names_the_problem_and_the_fields(either: EitherClient, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await either.call(either.nouns.jobs.create, {"model": "demo", "forget": {}, "methud": "npo"})
+        await either.call(either.client.jobs.create, {"model": "demo", "forget": {}, "methud": "npo"})
     assert (refused.value.status, refused.value.problem) == (422, "invalid-request")
     assert {fault.pointer for fault in refused.value.errors} == {"/forget", "/methud"}
     assert refused.value.request_id
     with pytest.raises(NotFound) as missing:
-        await either.call(either.nouns.jobs.get, "job-0")
+        await either.call(either.client.jobs.get, "job-0")
     assert str(missing.value) == "404: Not Found; there is no such job"
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "a record"}\n{"txt": "b"}\n')
     with pytest.raises(InvalidRequest, match="line 2"):
-        await either.call(either.nouns.files.upload, bad, "forget")
+        await either.call(either.client.files.upload, bad, "forget")
 
 
 async def test_a_wrong_key_and_a_missing_scope_have_errors_of_their_own(
@@ -72,18 +72,18 @@ async def test_a_wrong_key_and_a_missing_scope_have_errors_of_their_own(
 ) -> None:
     async with either_client(kind, service.url, "ulk_wrong") as stranger:
         with pytest.raises(Unauthenticated):
-            await stranger.call(stranger.nouns.models.page)
+            await stranger.call(stranger.client.models.page)
     weak = (await client.post("/v1/keys", json={"name": "weak", "scopes": ["jobs:read"]})).json()["key"]
     async with either_client(kind, service.url, weak) as reader:
         with pytest.raises(Forbidden):
-            await reader.call(reader.nouns.jobs.create, REQUEST)
+            await reader.call(reader.client.jobs.create, REQUEST)
 
 
 async def test_a_job_is_submitted_and_waited_for_until_it_is_over(
     service: Service, client: httpx.AsyncClient, either: EitherClient
 ) -> None:
     await register_ready_model(service, client)
-    jobs = either.nouns.jobs
+    jobs = either.client.jobs
     request = JobRequest(model="demo", forget=ForgetSource(records=["a b"]), external_reference="DSR-7")
     job = await either.call(jobs.create, request)
     assert (type(job), job.status, job.start, job.external_reference) == (Job, "queued", "head", "DSR-7")
@@ -101,7 +101,7 @@ async def test_a_job_is_submitted_and_waited_for_until_it_is_over(
         "phase",
     ]
     assert (await either.call(jobs.metrics, job.id)).job == job.id
-    described = await either.call(either.nouns.checkpoints.get, checkpoint)
+    described = await either.call(either.client.checkpoints.get, checkpoint)
     assert (type(described), (await either.call(jobs.checkpoints, job.id)).data) == (Checkpoint, [described])
     assert await either.items(jobs.list, external_reference="DSR-7", status="succeeded") == [ended]
     assert (await either.call(jobs.page, overdue=True)).data == []
@@ -114,15 +114,15 @@ async def test_a_list_goes_on_over_all_pages(
 ) -> None:
     monkeypatch.setattr("api.client.pages.LARGEST_PAGE", 2)
     await register_ready_model(service, client)
-    jobs = [(await either.call(either.nouns.jobs.create, REQUEST)).id for _ in range(5)]
-    assert [job.id for job in await either.items(either.nouns.jobs.list)] == jobs[::-1]
+    jobs = [(await either.call(either.client.jobs.create, REQUEST)).id for _ in range(5)]
+    assert [job.id for job in await either.items(either.client.jobs.list)] == jobs[::-1]
 
 
 async def test_a_job_is_paused_resumed_extended_and_cancelled(
     service: Service, client: httpx.AsyncClient, either: EitherClient
 ) -> None:
     await register_ready_model(service, client)
-    jobs = either.nouns.jobs
+    jobs = either.client.jobs
     job = await either.call(jobs.create, REQUEST)
     assert (await either.call(jobs.pause, job.id)).status == "paused"
     assert (await either.call(jobs.resume, job.id)).status == "queued"
@@ -131,7 +131,7 @@ async def test_a_job_is_paused_resumed_extended_and_cancelled(
     assert (await either.call(jobs.cancel, job.id)).status == "cancelled"
     with pytest.raises(Conflict):
         await either.call(jobs.retry, job.id)
-    report = await either.call(either.nouns.reports.get, job.id)
+    report = await either.call(either.client.reports.get, job.id)
     assert (report.job, report.status) == (job.id, "cancelled")
 
 
@@ -139,26 +139,26 @@ async def test_a_report_is_the_services_own_bytes(
     service: Service, client: httpx.AsyncClient, either: EitherClient, tmp_path: Path
 ) -> None:
     await register_ready_model(service, client)
-    job = (await either.call(either.nouns.jobs.create, REQUEST)).id
+    job = (await either.call(either.client.jobs.create, REQUEST)).id
     with pytest.raises(Conflict) as early:
-        await either.call(either.nouns.reports.get, job)
+        await either.call(either.client.reports.get, job)
     assert early.value.problem == "not-ended"
     await finish_job(service, job, await claim_job(service, job), {"a": b"b"})
     for form in ("json", "html", "pdf"):
-        file = await either.call(either.nouns.reports.download, job, tmp_path / f"report.{form}", form)
+        file = await either.call(either.client.reports.download, job, tmp_path / f"report.{form}", form)
         assert file.read_bytes() == (await client.get(f"/v1/jobs/{job}/report?format={form}")).content
-    assert await either.call(either.nouns.reports.content, job, "pdf") == (tmp_path / "report.pdf").read_bytes()
-    bill = await either.call(either.nouns.statements.download_bill_of_materials, job, tmp_path / "bill.json")
+    assert await either.call(either.client.reports.content, job, "pdf") == (tmp_path / "report.pdf").read_bytes()
+    bill = await either.call(either.client.statements.download_bill_of_materials, job, tmp_path / "bill.json")
     assert json.loads(bill.read_text())["bomFormat"] == "CycloneDX"
     with pytest.raises(Conflict) as unsigned:
-        await either.call(either.nouns.statements.get, job)
+        await either.call(either.client.statements.get, job)
     assert unsigned.value.problem == "not-signed-yet"
 
 
-async def test_a_policy_and_a_measurement_have_their_own_nouns(
+async def test_a_policy_and_a_measurement_have_their_own_resources(
     service: Service, client: httpx.AsyncClient, either: EitherClient
 ) -> None:
-    policies, measurements = either.nouns.policies, either.nouns.measurements
+    policies, measurements = either.client.policies, either.client.measurements
     bound = {"name": "text", "set": "forget", "figure": "extraction_strength", "high": 0.25}
     stored = await either.call(policies.create, {"name": "house", "bounds": [bound]})
     assert (type(stored), stored.built_in) == (StoredPolicy, False)
