@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
+from api.cli.exit_codes import REFUSED, WRONG_CALL
+from api.cli.output import JsonOption, end_with_error, json_text
 from core.embedded.errors import StackError
 from core.embedded.postgres import SIGNER, Postgres
 from core.records.engine import make_engine
@@ -23,7 +25,7 @@ from core.signing.key_folder import KeyFolder, KeyMissing
 from core.signing.signer import Signer
 
 app = typer.Typer(help="Run the signer, and rotate or revoke its keys.", no_args_is_help=True)
-out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
 
 T = TypeVar("T")
 
@@ -48,15 +50,14 @@ def run() -> None:
     try:
         asyncio.run(_with_signer(database_url, folder, work, head_seconds=configured.head_signing_seconds))
     except KeyMissing as missing:
-        err.print(f"the signer ends: {missing}", markup=False)
-        raise typer.Exit(1) from None
+        end_with_error(f"the signer ends: {missing}", REFUSED, as_json=False)
 
 
 @app.command("rotate")
-def rotate(data: DataOption = DEFAULT_DATA) -> None:
+def rotate(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """Make new keys. Signatures of the old keys stay valid; the old private keys are deleted."""
-    for id in _on_keys(data, lambda signer: signer.rotate()):
-        out.print(f"{id} signs from now on")
+    ids = list(_on_keys(data, lambda signer: signer.rotate(), as_json=as_json))
+    _show({"keys": ids}, [f"{id} signs from now on" for id in ids], as_json=as_json)
 
 
 @app.command("revoke", context_settings={"ignore_unknown_options": True})  # a key's id may begin with "-"
@@ -64,25 +65,34 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as in /.well-known/jwks.json.")],
     reason: Annotated[str, typer.Option(help="Why, for everybody who checks a signature of the key.")],
     data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
 ) -> None:
     """Revoke a key: none of its signatures count from now on. What it signed is signed again with another key."""
-    if not _on_keys(data, lambda signer: signer.revoke(key, reason=reason)):
-        err.print("there is no such key")
-        raise typer.Exit(1)
-    out.print(f"{key} is revoked")
+    if not _on_keys(data, lambda signer: signer.revoke(key, reason=reason), as_json=as_json):
+        end_with_error("there is no such key", REFUSED, as_json=as_json)
+    _show({"revoked": key}, [f"{key} is revoked"], as_json=as_json)
 
 
 @app.command("health")
-def health() -> None:
+def health(as_json: JsonOption = False) -> None:
     """Tell whether the signer on this machine, or in this container, works. Exit code 1: it does not."""
     seconds = KeyFolder(settings().signing_dir).seconds_since_alive()
-    if seconds is None or seconds > SILENT_SECONDS:
-        out.print("no sign of life from a signer")
-        raise typer.Exit(1)
-    out.print("alive")
+    alive = seconds is not None and seconds <= SILENT_SECONDS
+    document = {"alive": alive, "seconds_since_alive": seconds}
+    _show(document, ["alive" if alive else "no sign of life from a signer"], as_json=as_json)
+    if not alive:
+        raise typer.Exit(REFUSED)
 
 
-def _on_keys(data: Path, step: Callable[[Signer], Awaitable[T]]) -> T:
+def _show(document: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json_text(document))
+        return
+    for line in lines:
+        out.print(line)
+
+
+def _on_keys(data: Path, step: Callable[[Signer], Awaitable[T]], *, as_json: bool) -> T:
     """Runs a step on the keys of the data folder's service, or of the service whose settings are set."""
     try:
         data_folder = DataFolder(data)
@@ -95,11 +105,10 @@ def _on_keys(data: Path, step: Callable[[Signer], Awaitable[T]]) -> T:
         return asyncio.run(_with_signer(database_url, KeyFolder(folder), step))
     except (ValidationError, StackError) as error:
         reason = "DATABASE_URL or another setting is missing" if isinstance(error, ValidationError) else str(error)
-        err.print(f"nothing was changed: {reason}; {ADVICE}", markup=False)
-        raise typer.Exit(2) from None
+        end_with_error(f"nothing was changed: {reason}; {ADVICE}", WRONG_CALL, as_json=as_json)
     except (SQLAlchemyError, OSError) as error:
-        err.print(f"the database or the folder of keys cannot be used ({type(error).__name__}); {ADVICE}")
-        raise typer.Exit(1) from None
+        reason = f"the database or the folder of keys cannot be used ({type(error).__name__})"
+        end_with_error(f"{reason}; {ADVICE}", REFUSED, as_json=as_json)
 
 
 async def _with_signer(

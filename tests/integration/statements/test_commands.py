@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from api.cli.app import app
-from tests.integration.api.cli.command import output_lines
+from tests.integration.api.cli.command import separate_log
 from tests.integration.statements.conftest import Delivered
+
+
+@pytest.fixture(autouse=True)
+def service_log() -> Iterator[None]:
+    """Keeps the log of the service, which runs in the same process, out of the command's output."""
+    with separate_log():
+        yield
 
 
 async def unlearn(delivered: Delivered, *arguments: str) -> Result:
@@ -27,13 +36,13 @@ async def test_a_statement_is_downloaded_with_its_keys_and_verified(delivered: D
         done = await unlearn(delivered, *command)
         assert done.exit_code == 0, done.output
     verified = await unlearn(delivered, "verify", statement, "--checkpoint", checkpoint, "--keys", keys, "--json")
-    findings = json.loads("".join(output_lines(verified)))
+    findings = json.loads(verified.stdout)
     assert (verified.exit_code, findings["failed"], findings["exit_code"]) == (0, [], 0)
     assert any("byte by byte" in checked for checked in findings["holds"])
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
     changed = await unlearn(delivered, "verify", statement, "--checkpoint", checkpoint, "--keys", keys, "--json")
     assert changed.exit_code == 1
-    assert any("config.json" in failure for failure in json.loads("".join(output_lines(changed)))["failed"])
+    assert any("config.json" in failure for failure in json.loads(changed.stdout)["failed"])
 
 
 async def test_an_exported_audit_log_is_verified_with_its_signed_head(delivered: Delivered, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command against the running API."""
 
 import asyncio
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -8,8 +9,15 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from api.cli.app import app
-from tests.integration.api.cli.command import Run
+from tests.integration.api.cli.command import Run, separate_log
 from tests.integration.api.service import Service
+
+
+@pytest.fixture(autouse=True)
+def service_log() -> Iterator[None]:
+    """Keeps the log of the service, which runs in the same process, out of the command's output."""
+    with separate_log():
+        yield
 
 
 @pytest.fixture

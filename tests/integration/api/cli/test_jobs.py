@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import httpx
@@ -42,6 +44,23 @@ async def test_jobs_are_listed_shown_and_cancelled(unlearn: Run, service: Servic
     error = json.loads(refused.stderr)
     assert (refused.exit_code, error["exit_code"], output_lines(refused)) == (1, 1, [])
     assert (error["error"]["status"], error["error"]["errors"]) == (409, [])
+
+
+async def test_actions_print_the_job(unlearn: Run, service: Service, client: httpx.AsyncClient) -> None:
+    job = await submit(service, client)
+    for command, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert document(await unlearn(command, job, "--json"))["status"] == status
+    assert (await unlearn("retry", job, "--json")).exit_code == 1
+
+
+async def test_a_program_reads_one_document_and_nothing_else(service: Service, client: httpx.AsyncClient) -> None:
+    job = await submit(service, client)
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    environment = {**os.environ, "UNLEARN_URL": service.url, "UNLEARN_KEY": key}
+    command = [sys.executable, "-m", "api.cli", "jobs", "list", "--json"]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+    stdout, stderr = await process.communicate()
+    assert ([entry["id"] for entry in json.loads(stdout)["data"]], stderr, process.returncode) == ([job], b"", 0)
 
 
 async def test_a_job_is_followed_to_its_end(unlearn: Run, service: Service, client: httpx.AsyncClient) -> None:

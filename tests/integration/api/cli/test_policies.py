@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from core.schema.default_policy import DEFAULT_POLICY
-from tests.integration.api.cli.command import Run, output_lines
+from tests.integration.api.cli.command import Run, document, output_lines
 from tests.integration.api.service import Service, register_ready_model
 from tests.integration.api.worker_actions import claim_job, finish_job
 
@@ -35,6 +35,8 @@ async def test_a_policy_is_added_shown_listed_and_deleted(unlearn: Run, tmp_path
     file.write_text(json.dumps(HOUSE))
     added = await unlearn("policies", "add", str(file))
     assert (added.exit_code, output_lines(added)) == (0, ["house"]), added.output
+    names = [policy["name"] for policy in document(await unlearn("policies", "list", "--json"))["data"]]
+    assert names == ["default", "house"]
     listed = [line.split() for line in output_lines(await unlearn("policies", "list"))]
     assert listed[0][:3] == ["policy", "bounds", "made"]
     assert listed[1][:4] == ["default", str(len(DEFAULT_POLICY.bounds)), "built", "in"]
@@ -72,6 +74,8 @@ async def test_only_a_second_key_releases_a_checkpoint(
     second = (await client.post("/v1/keys", json=body)).json()["key"]
     done = await unlearn("release", checkpoint, "--reason", "read by hand", key=second)
     assert (done.exit_code, output_lines(done)) == (0, [f"{checkpoint} is released and the head of demo"]), done.output
+    again = await unlearn("release", checkpoint, "--reason", "again", "--json", key=second)
+    assert (again.exit_code, json.loads(again.stderr)["error"]["status"]) == (1, 409)
     assert (await unlearn("release", checkpoint)).exit_code == 2
 
 
