@@ -175,9 +175,8 @@ def train(
         tuner.find_learning_rate(make_trial_update, training.learning_rate, report)
         plan.restore(plan_state)
         del trial_updater
-    highest_rate = training.learning_rate if tuner is None else tuner.learning_rate
-    if plan.attacker is not None:
-        plan.attacker.learning_rate = highest_rate
+    if plan.attacker is not None and tuner is not None:
+        plan.attacker.learning_rate = tuner.learning_rate
     began = time.monotonic()
     for step, (epoch, records) in enumerate(order):
         if step < resumed:
@@ -186,6 +185,7 @@ def train(
             break
         stop_if_told()
         step_began = time.monotonic()
+        highest_rate = training.learning_rate if tuner is None else tuner.learning_rate
         rate = highest_rate * rate_factor(step, steps, training.scheduler, training.warmup)
         if tuner is not None:
             plan.forget_factor = tuner.forget_factor

@@ -16,7 +16,7 @@ from core.unlearning.objective import accumulate_gradient
 from core.unlearning.objectives import METHODS, fill_training, resolve
 from core.unlearning.step_plan import plan_steps
 from core.unlearning.trainer import JobPaused, NothingToForget
-from core.unlearning.tuner import CHECKS, LEAST_FORGET_WEIGHT, Tuner
+from core.unlearning.tuner import CHECKS, FASTEST, LEAST_FORGET_WEIGHT, Tuner
 from tests.unit.lm.tiny import records, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import example_sets, plain_training, run, weights
 
@@ -29,6 +29,20 @@ class Readings:
 
     def read(self):
         return Reading(forget=self._worst.pop(0), retain=0.0, unseen=0.0)
+
+
+class HarmReadings:
+    """Gives the readings (forget, retain) of a script, one for each look, and the movement of a quick model."""
+
+    def __init__(self, *readings):
+        self._readings = list(readings)
+
+    def read(self):
+        forget, retain = self._readings.pop(0)
+        return Reading(forget=forget, retain=retain, unseen=0.0)
+
+    def movement(self):
+        return 1.0, 0.0
 
 
 def tuned(*worst, steps=CHECKS):
@@ -84,6 +98,34 @@ def test_the_forget_term_counts_less_once_forget_text_is_like_unseen_text():
     resumed = Tuner(Readings(9), [nn.Parameter(torch.zeros(1))], CHECKS)
     resumed.restore(values | {"forget_factor": 0.3})
     assert resumed.forget_factor == 0.3
+
+
+def test_a_reading_without_harm_raises_the_rate_until_forget_text_is_like_unseen_text():
+    tuner = Tuner(
+        HarmReadings((9, 0), (8, 0.9), (7, 1.1), (6, 0.5), (0.8, 0), (2, 0)), [nn.Parameter(torch.zeros(1))], CHECKS
+    )
+    tuner.find_learning_rate(lambda trial, rate: None, 1e-3, lambda event: None)
+    found = tuner.learning_rate
+    factors = []
+    for step in range(1, 6):
+        tuner.check(step)
+        factors.append(tuner.learning_rate / found)
+    assert factors == pytest.approx([1.5, 1.5, 2.25, 2.25, 3.375])
+
+
+def test_the_rate_is_not_raised_without_end():
+    tuner = Tuner(
+        HarmReadings(*[(9 - step / 10, 0) for step in range(CHECKS + 1)]), [nn.Parameter(torch.zeros(1))], CHECKS
+    )
+    tuner.find_learning_rate(lambda trial, rate: None, 1e-3, lambda event: None)
+    found = tuner.learning_rate
+    for step in range(1, CHECKS + 1):
+        tuner.check(step)
+    assert tuner.learning_rate == pytest.approx(FASTEST * found)
+    resumed = Tuner(HarmReadings((9, 0), (9, 0)), [nn.Parameter(torch.zeros(1))], CHECKS)
+    resumed.restore(tuner.state()[1])
+    resumed.check(1)
+    assert resumed.learning_rate == tuner.learning_rate, "the bound belongs to the state"
 
 
 def test_the_factor_of_the_forget_term_reaches_the_gradient(learned):
@@ -156,7 +198,7 @@ def test_a_tuned_training_reports_its_rate_and_its_end_and_is_repeatable(method,
     assert end.step == result.steps <= end.steps == 16
     assert 0 < end.best_step <= end.step
     rates = [event.values["learning_rate"] for event in events if event.kind == "curve"]
-    assert max(rates) == rate.learning_rate
+    assert rates[0] == rate.learning_rate
 
 
 @pytest.mark.parametrize("method", ["calibrated", "gradient_ascent"])
