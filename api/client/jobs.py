@@ -111,7 +111,7 @@ class Jobs(Resource[Transport]):
 
     @operation
     def cancel(self, job: str) -> Steps[Job]:
-        """Cancels the job; while its worker still stops, `requested` is `cancel`. Raises Conflict if it is over."""
+        """Cancels the job; while its worker still stops, `requested` is `cancel`. Raises Conflict."""
         return _request(job, "cancel")
 
     @operation
