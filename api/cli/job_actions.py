@@ -30,7 +30,7 @@ def retry(session: Session, job: JobId) -> None:
 
 @service_command
 def cancel(session: Session, job: JobId) -> None:
-    """Cancel a job for good."""
+    """Cancel a job for good; a failed one, so that its deadline no longer counts."""
     _show(session, session.client.jobs.cancel(job))
 
 

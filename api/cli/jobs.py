@@ -12,7 +12,7 @@ from api.cli.follow import follow_to_success
 from api.cli.job_actions import JobId
 from api.cli.listing import duration_text, fields, table
 from api.cli.session import Session, service_command
-from core.schema.jobs import Job, Status
+from core.schema.jobs import UNFULFILLED, Job, Status
 from core.schema.verdict_parts import Verdict
 
 app = typer.Typer(help="List, show, follow, download and cancel jobs.", no_args_is_help=True)
@@ -132,10 +132,10 @@ def _fields(job: Job) -> dict[str, object]:
 
 
 def _due(job: Job) -> str | None:
-    """Returns the last day, and of a job that is not over how many days are left."""
+    """Returns the last day, and how many days are left, while the deadline counts: of a failed job, too."""
     if job.due is None:
         return None
-    if job.finished_at is not None:
+    if job.status not in UNFULFILLED:
         return job.due.isoformat()
     days = (job.due - date.today()).days
     left = f"in {days} days" if days > 1 else "tomorrow" if days == 1 else "today" if days == 0 else "overdue"

@@ -49,5 +49,5 @@ class Measurements(Resource[Transport]):
 
     @operation
     def cancel(self, measurement: str) -> Steps[Measurement]:
-        """Cancels the measurement. Raises Conflict if it is over."""
+        """Cancels the measurement. Raises Conflict if it has succeeded or is cancelled."""
         return ask(post(url_path("measurements", measurement, "cancel")), Measurement)

@@ -105,9 +105,9 @@ async def get_measurement(measurement: str, context: ContextDep, caller: ModelsP
     "/{measurement}/cancel", status_code=202, summary="Cancel a measurement", responses=problem_responses(404, 409)
 )
 async def cancel_measurement(measurement: str, context: ContextDep, caller: ModelsProbe) -> Measurement:
-    """Cancels it, at once while it waits, else as soon as its worker has stopped. 409 where it is over.
+    """Cancels it, at once while it waits, else as soon as its worker has stopped.
 
-    Scope: `models:probe`.
+    409 where it has succeeded or is cancelled. Scope: `models:probe`.
     """
     async with context.sessions.begin() as session:
         _require_measurement(await jobs.get(session, caller.organisation, measurement))

@@ -45,6 +45,7 @@ export function verdict(judgement) {
       ["Extraction", part("extraction", judgement)],
       ["Membership", part("membership", judgement)],
       ["Reason", REASONS[judgement.reason] ?? judgement.reason],
+      ["Assumes", judgement.assumption],
       ["Scope", SCOPES[judgement.scope]],
       ["Policy", element("code", {}, judgement.policy)],
     ]),

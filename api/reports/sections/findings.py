@@ -1,6 +1,6 @@
 """The verdict, bound by bound, with the pictures of what was measured. Extraction comes first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from api.reports.blocks import Badge, Block, Cell, Code, Finding, Findings, Paragraph, Section, Table
 from api.reports.sections import pictures
@@ -79,13 +79,13 @@ def findings(report: Report) -> list[Section]:
 
 
 def _bounds(report: Report, part: Part | None) -> Sequence[Block]:
-    if report.verdict is None:
-        return []
-    found = [
-        Finding(bound.bound.name, bound.question, bound.answer, result_badge(bound.result))
-        for bound in report.verdict.bounds
-        if bound.part == part and not _is_of_earlier(bound)
-    ]
+    """The bounds of a part but for that on earlier requests, which has a section of its own."""
+    return _findings(report, lambda bound: bound.part == part and not _is_of_earlier(bound))
+
+
+def _findings(report: Report, select: Callable[[ReportBound], bool]) -> Sequence[Block]:
+    bounds = [] if report.verdict is None else [bound for bound in report.verdict.bounds if select(bound)]
+    found = [Finding(bound.bound.name, bound.question, bound.answer, result_badge(bound.result)) for bound in bounds]
     return [Findings(found)] if found else []
 
 
@@ -96,7 +96,7 @@ def _earlier(report: Report) -> Sequence[Block]:
     rows: list[list[Cell]] = [
         [Code(entry.job), _STATES[entry.state], entry.answer] for entry in report.previously_forgotten
     ]
-    return [Table("Earlier requests", ["Job", "Result", "What was found"], rows)]
+    return [Table("Earlier requests", ["Job", "Result", "What was found"], rows), *_findings(report, _is_of_earlier)]
 
 
 def _is_of_earlier(bound: ReportBound) -> bool:

@@ -81,7 +81,14 @@ def judgement() -> Judgement:
         "extraction": PartVerdict(result="failed", required=True),
         "membership": PartVerdict(result="not_judged", reason="underpowered", required=False),
     }
-    return Judgement(policy=DEFAULT_POLICY.name, verdict="failed", parts=parts, scope="verbatim", bounds=bounds)
+    return Judgement(
+        policy=DEFAULT_POLICY.name,
+        verdict="failed",
+        parts=parts,
+        scope="verbatim",
+        bounds=bounds,
+        assumption="for the set 'retain' the job made 200 texts",
+    )
 
 
 _RESULTS: list[tuple[Result, Reason | None]] = [

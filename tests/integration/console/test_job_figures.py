@@ -87,6 +87,7 @@ async def test_a_verdict_shows_every_bound_with_its_figures_and_its_result(conso
     console.open(f"jobs/{await story.finished('judged', judgement=judgement())}")
     console.shows("failed", "#verdict .badge")
     console.shows("no questions about what it says were asked", "#verdict .facts")
+    console.shows("the job made 200 texts", "#verdict .facts")
     assert console.texts("[data-part] .badge") == ["failed", "not judged"]
     console.shows("not required", '[data-part="membership"]')
     for judged in judgement().bounds:
