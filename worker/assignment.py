@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import checkpoints, earlier_requests, files, jobs, models
 from core.records.earlier_requests import StoredRequest
 from core.records.tables import CheckpointFile, FileRow, JobFile, JobRow, ModelRow
+from core.schema.combining import OWN_SETS
 from core.schema.job_spec import (
     ChildMethod,
     ExpectedTokens,
@@ -45,6 +46,8 @@ class Assignment:
     retrained: ModelRow | None = None
     adapter: bool = False
     """The checkpoint holds an adapter alone, for the registered model."""
+    companions: Sequence[JobRow] = ()
+    """The jobs that share the run. Their forget sets and probes are among `sets`."""
     earlier: Sequence[StoredRequest] = ()
     """The requests that made the checkpoint to start from, the newest first."""
 
@@ -91,8 +94,9 @@ class Assignment:
         return UnlearnSpec(
             **common,
             start=self.job.start_checkpoint,
-            data=[SetUsed.model_validate(used) for used in self.job.data],
+            data=[SetUsed.model_validate(used) for used in (*self.job.data, *self._companion_data())],
             samples=samples,
+            companions=[companion.id for companion in self.companions],
             earlier=[stored.request for stored in self.earlier],
             method=ChildMethod(name=self.job.method, parameters=self.job.parameters),
             output=scratch.output,
@@ -101,6 +105,9 @@ class Assignment:
             snapshots=snapshots,
             policy=policy,
         )
+
+    def _companion_data(self) -> list[dict[str, Any]]:
+        return [used for companion in self.companions for used in companion.data if used["name"] in OWN_SETS]
 
 
 def _expected(estimate: dict[str, Any] | None) -> ExpectedTokens | None:
@@ -118,8 +125,9 @@ def _directory(model: ModelRow) -> Path:
     return Path(model.directory)
 
 
-async def read(session: AsyncSession, job: JobRow) -> Assignment:
-    """Reads the claimed job's model, start checkpoint and files. AttemptFailed where one of them is gone."""
+async def read(session: AsyncSession, job: JobRow, companions: Sequence[JobRow] = ()) -> Assignment:
+    """Reads the claimed job's model, start checkpoint and files, and the companions' own files. AttemptFailed where one
+    of them is gone."""
     model = await models.get(session, job.organisation, job.model)
     if model is None:
         raise service_failure(
@@ -148,7 +156,10 @@ async def read(session: AsyncSession, job: JobRow) -> Assignment:
         adapter = origin is not None and origin.output == "adapter"
         if job.kind == "unlearn":
             earlier = await earlier_requests.made(session, job.organisation, checkpoint.id)
-    sets = await files.list_for_job(session, job.id)
-    if await files.any_missing(session, job.id):
-        raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
-    return Assignment(job, model, start, sets, retrained, adapter, earlier)
+    sets = list(await files.list_for_job(session, job.id))
+    for companion in companions:
+        sets += [(use, file) for use, file in await files.list_for_job(session, companion.id) if use.name in OWN_SETS]
+    for id in (job.id, *(companion.id for companion in companions)):
+        if await files.any_missing(session, id):
+            raise service_failure("file_gone", "a file of this job is gone; upload it again", retryable=False)
+    return Assignment(job, model, start, sets, retrained, adapter, companions, earlier)

@@ -29,7 +29,7 @@ _POINTS = 4000
 
 
 class EventRecorder:
-    """The recorder of one attempt. Every write checks the fence and may raise FenceLost."""
+    """The recorder of one attempt, for all jobs of its run. Every write checks the fence and may raise FenceLost."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -57,30 +57,34 @@ class EventRecorder:
             return
         await self.flush()
         if isinstance(event, PhaseStarted):
-            await self._lease.write(progress.set_phase, event.phase)
+            await self._lease.write_all(progress.set_phase, event.phase)
         elif isinstance(event, Warned):
-            await self._lease.write(progress.add_warning, event.code, event.message)
+            if event.job is None:
+                await self._lease.write_all(progress.add_warning, event.code, event.message)
+            else:
+                await self._lease.write_to(event.job, progress.add_warning, event.code, event.message)
         elif isinstance(event, SetsMade):
-            await self._lease.write(progress.set_made_sets, event.sets)
+            await self._lease.write_all(progress.set_made_sets, event.sets)
         elif isinstance(event, Measured):
-            await self._lease.write(progress.add_measurements, event.moment, event.measurements, event.kept)
+            job = event.job or self._lease.job
+            await self._lease.write_to(job, progress.add_measurements, event.moment, event.measurements, event.kept)
         elif isinstance(event, Saved | Snapshotted | Resumed):
-            await self._lease.write(progress.add_event, EventType(event.kind), {"step": event.step})
+            await self._lease.write_all(progress.add_event, EventType(event.kind), {"step": event.step})
         elif isinstance(event, CostReported | EnvironmentReported | Tuned | Trained):
             data = event.model_dump(mode="json", exclude={"kind"})
-            await self._lease.write(progress.add_event, EventType(event.kind), data)
+            await self._lease.write_all(progress.add_event, EventType(event.kind), data)
 
     async def flush(self) -> None:
         """Writes the waiting progress and curve points."""
         async with self._flushing:
             beat, self._beat = self._beat, None
             if beat is not None and beat.fraction is not None:
-                await self._lease.write(progress.set_fraction, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
+                await self._lease.write_all(progress.set_fraction, fraction=beat.fraction, eta_seconds=beat.eta_seconds)
             latest, points = self._progress, self._points
             if latest is None or not (self._progress_unwritten or points):  # points before any progress wait for it
                 return
             self._progress_unwritten, self._points = False, {}
-            await self._lease.write(
+            await self._lease.write_all(
                 progress.set_steps,
                 step=latest.step,
                 steps=latest.steps,

@@ -14,13 +14,14 @@ from core.records.events import REQUESTS
 from core.records.notifications import Notifications
 from core.settings import Settings
 from core.storage import Storage, open_storage
+from worker.claim import claim_job
 from worker.device_slots import Devices, DeviceSlots
 from worker.lease import Sessions
 from worker.log import LOGGER, error_fields
 from worker.metrics import WorkerMetrics
 from worker.prefork_pool import PreforkPool
 from worker.shutdown import ShutdownEvent
-from worker.supervisor import Attempt, claim_job
+from worker.supervisor import Attempt
 from worker.throughput import ThroughputMeter
 
 log = logging.getLogger(LOGGER)
@@ -108,11 +109,9 @@ async def _claim_and_attend(
     claimed = await claim_job(sessions, worker=context.worker, gpus=gpus, lease_seconds=settings.lease_seconds)
     if claimed is None:
         return False
-    job, since = claimed
     attempt = Attempt(
-        job,
+        claimed,
         devices,
-        since=since,
         sessions=sessions,
         storage=storage,
         settings=settings,

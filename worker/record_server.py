@@ -110,6 +110,8 @@ class RecordServer:
     async def _send(self, writer: asyncio.StreamWriter, use: JobFile, file: FileRow) -> None:
         """Sends a set as a line of `core.schema.job_spec.RecordSet`, record by record: it need not fit into memory."""
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
+        if use.job != self._sets[0][0].job:
+            head["job"] = use.job  # a companion's own set
         buffer = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
         separator = b""
         async for record in stored_records(self._storage, file, self._keys):

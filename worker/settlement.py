@@ -1,6 +1,7 @@
 """The settlement of an attempt: the one transaction that turns its result into the job's new state."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,7 +24,8 @@ class Finished:
 
     outcome: Outcome | None
     checkpoint: UploadedCheckpoint | None
-    judgement: Judgement | None
+    judgements: Mapping[str, Judgement] = field(default_factory=dict)
+    """By the job, of all that share the run."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +48,38 @@ class Settlement:
         self._max_failures = max_failures
 
     async def settle(self, result: Result, interruption: Interruption | None) -> str:
-        """Writes the attempt's result to the job in one transaction; returns the job's new status."""
+        """Writes the result to all jobs of the attempt in one transaction; returns the leading job's new status."""
         if isinstance(result, Finished):
             return await self._finish(result)
+        if interruption == "cancel" and self._lease.is_shared:
+            return await self._lease.write_all(leases.leave_run)
         if interruption == "cancel":
             await self._lease.write(leases.confirm_cancel)
             return "cancelled"
         if interruption is not None:
             reason = "shutdown" if interruption == "shutdown" else "asked"
-            return await self._lease.write(leases.give_back, reason=reason)
+            return await self._lease.write_all(leases.give_back, reason=reason)
         if isinstance(result, Stopped) and result.paused:
             # a third party, such as the host that shuts down, has told the child to end: that is not a failure
-            return await self._lease.write(leases.give_back, reason="terminated")
+            return await self._lease.write_all(leases.give_back, reason="terminated")
         if isinstance(result, Stopped):
             result = service_failure("child_stopped", "the job's process stopped without having been asked to").error
-        return await self._lease.write(_fail_or_retry, result, max_failures=self._max_failures)
+        return await self._lease.write_all(_fail_or_retry, result, max_failures=self._max_failures)
 
     async def _finish(self, result: Finished) -> str:
         try:
             if result.checkpoint is None or result.outcome is None:
-                await self._lease.write(
-                    completion.finish_without_checkpoint, outcome=result.outcome, judgement=result.judgement
-                )
+                await self._lease.write_all(_finish_without_checkpoint, result)
             else:
-                await self._lease.write(
-                    completion.finish,
-                    outcome=result.outcome,
-                    checkpoint=result.checkpoint,
-                    judgement=result.judgement,
+                outcome, checkpoint = result.outcome, result.checkpoint
+                await self._lease.commit(
+                    lambda session: completion.finish_all(
+                        session,
+                        self._lease.fences,
+                        outcome=outcome,
+                        checkpoint=checkpoint,
+                        judgements=result.judgements,
+                    )
                 )
         except LeaseExpired:
             raise
@@ -93,3 +99,8 @@ class Settlement:
 async def _fail_or_retry(session: AsyncSession, job: str, fence: int, error: JobError, *, max_failures: int) -> str:
     row = await leases.lock_job(session, job, fence)
     return await leases.fail_or_retry(session, row, error.model_dump(), max_failures=max_failures)
+
+
+async def _finish_without_checkpoint(session: AsyncSession, job: str, fence: int, result: Finished) -> None:
+    judgement = result.judgements.get(job)
+    await completion.finish_without_checkpoint(session, job, fence, outcome=result.outcome, judgement=judgement)

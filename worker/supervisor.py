@@ -5,16 +5,14 @@ import contextlib
 import logging
 import secrets
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.records import completion, leases
+from core.records import completion
 from core.records.leases import FenceLost
 from core.records.notifications import Notifications
 from core.records.retry import is_transient, retry_transient
-from core.records.tables import JobRow
 from core.schema.events import (
     Cancelled,
     ChildEvent,
@@ -36,6 +34,7 @@ from core.storage.file_keys import FileKeys
 from core.storage.key_store import open_key_store
 from worker import assignment, checkpoint_transfer, model_integrity, sample_store, snapshot_store
 from worker.child import Child, child_environment
+from worker.claim import Claim
 from worker.device_slots import Devices
 from worker.event_recorder import EventRecorder
 from worker.failure import AttemptFailed, child_died, service_failure
@@ -70,18 +69,19 @@ class ChildResult:
     outcome: Outcome | None
     step: int | None
     """The checkpoint's step; None where the job makes no checkpoint."""
-    judgement: Judgement | None
+    judgements: Mapping[str, Judgement]
+    """By the job, of all that share the run."""
 
 
 class Attempt:
-    """Attends to one claimed job until it is finished, given back, cancelled, failed, or another worker's."""
+    """Attends to one claimed job until it is finished, given back, cancelled, failed, or another worker's; likewise to
+    the companions that share its run."""
 
     def __init__(
         self,
-        job: JobRow,
+        claim: Claim,
         devices: Devices,
         *,
-        since: float,
         sessions: Sessions,
         storage: Storage,
         settings: Settings,
@@ -92,7 +92,7 @@ class Attempt:
         prefork_pool: PreforkPool | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
-        self._job = job
+        self._job, self._companions = claim.job, claim.companions
         self._devices = devices
         self._sessions = sessions
         self._storage = storage
@@ -103,8 +103,15 @@ class Attempt:
         self._metrics = metrics
         self._prefork_pool = prefork_pool
         self._command = command
-        self._lease = Lease(sessions, job.id, job.fence, seconds=settings.lease_seconds, since=since)
-        self._prefix = completion.checkpoint_prefix(job.id, job.fence)
+        self._lease = Lease(
+            sessions,
+            self._job.id,
+            self._job.fence,
+            seconds=settings.lease_seconds,
+            since=claim.since,
+            companions={companion.id: companion.fence for companion in self._companions},
+        )
+        self._prefix = completion.checkpoint_prefix(self._job.id, self._job.fence)
         self._settlement = Settlement(self._lease, sessions, prefix=self._prefix, max_failures=settings.max_failures)
         key_store = open_key_store(settings.key_store_url, storage_url=settings.storage_url)
         self._keys = FileKeys(settings.service_key(), key_store)
@@ -124,8 +131,8 @@ class Attempt:
             async with Scratch(self._settings.scratch_dir, self._job.id, self._job.fence) as scratch:
                 result, interruption = await self._work_under_lease(scratch)
                 status = await self._settlement.settle(result, interruption)
-                if isinstance(result, Finished) and result.judgement is not None:
-                    verdict = result.judgement.verdict
+                if isinstance(result, Finished) and self._job.id in result.judgements:
+                    verdict = result.judgements[self._job.id].verdict
                 if status in TERMINAL:
                     await scratch.remove_snapshots()
                     await snapshot_store.discard_key(self._job.id, self._keys)
@@ -212,12 +219,12 @@ class Attempt:
             if isinstance(result, Stopped):
                 return result
             if result.step is None:
-                return Finished(result.outcome, None, result.judgement)
+                return Finished(result.outcome, None, result.judgements)
             self._uploading = True
             checkpoint = await checkpoint_transfer.upload(
                 self._storage, scratch.output, prefix=self._prefix, step=result.step
             )
-            return Finished(result.outcome, checkpoint, result.judgement)
+            return Finished(result.outcome, checkpoint, result.judgements)
         except AttemptFailed as failure:
             return failure.error
         except FenceLost:
@@ -228,7 +235,7 @@ class Attempt:
 
     async def _read_assignment(self) -> assignment.Assignment:
         async with self._sessions() as session:
-            return await assignment.read(session, self._job)
+            return await assignment.read(session, self._job, self._companions)
 
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> ChildResult | Stopped:
         """Starts the child, serves it its records and follows its events to the end."""
@@ -305,7 +312,7 @@ class Attempt:
         """Records the child's events to its final one. AttemptFailed where that reports a failure, or is missing."""
         phase: Phase = "loading"
         saved: Saved | None = None
-        judgement: Judgement | None = None
+        judgements: dict[str, Judgement] = {}
         final: Done | Cancelled | Paused | Failed | None = None
         events = child.events()
         while (event := await self._next_event(events)) is not None:
@@ -317,7 +324,7 @@ class Attempt:
             if isinstance(event, CostReported) and self._metrics is not None:
                 self._metrics.observe_cost(event)
             if isinstance(event, Judged):  # written with the finish: a failed attempt's judgement does not count
-                judgement = event.judgement
+                judgements[event.job or self._job.id] = event.judgement
             if isinstance(event, PhaseStarted):
                 phase = event.phase
                 if phase != "loading":
@@ -338,12 +345,12 @@ class Attempt:
                 raise child_died(status)
             raise AttemptFailed(with_memory_advice(final.error, assigned, phase, self._settings.worker_classes))
         if self._job.kind != "unlearn":
-            return ChildResult(final.outcome, None, None)
+            return ChildResult(final.outcome, None, {})
         if final.outcome == "nothing_to_forget":
-            return ChildResult(final.outcome, None, judgement)
+            return ChildResult(final.outcome, None, judgements)
         if saved is None or final.outcome is None:
             raise service_failure("nothing_saved", "the job's process ended its work without saving a checkpoint")
-        return ChildResult(final.outcome, saved.step, judgement)
+        return ChildResult(final.outcome, saved.step, judgements)
 
     async def _next_event(self, events: AsyncIterator[ChildEvent]) -> ChildEvent | None:
         """Returns the child's next event, or None after the last. AttemptFailed where it is silent for too long."""
@@ -383,11 +390,3 @@ def _unexpected_failure(error: Exception) -> AttemptFailed:
             "service_unreachable", "a server that the worker needs could not be reached; the worker's log says where"
         )
     return service_failure("internal", f"the worker met an unexpected {type(error).__qualname__}; its log says where")
-
-
-async def claim_job(sessions: Sessions, *, worker: str, gpus: int, lease_seconds: float) -> tuple[JobRow, float] | None:
-    """Claims the next job with so many GPUs; returns its row and the monotonic time from which its lease counts."""
-    since = time.monotonic()
-    async with sessions.begin() as session:
-        job = await leases.claim(session, worker=worker, gpus=gpus, lease_seconds=lease_seconds)
-    return None if job is None else (job, since)

@@ -41,6 +41,9 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only measure what the model remembers of the text.")
     ] = False,
+    combine: Annotated[
+        bool, typer.Option("--combine", help="Share a run with other waiting jobs on the same model, where possible.")
+    ] = False,
     method: Annotated[str, typer.Option(help="The unlearning method; 'unlearn methods' lists them.")] = "calibrated",
     start: Annotated[
         str, typer.Option("--from", help="Start from the model's head (its newest checkpoint) or its base.")
@@ -75,6 +78,8 @@ def submit(
         body["evaluation"] = {name: value for name, value in evaluation.items() if value}
         if dry_run:
             body["dry_run"] = True
+        if combine:
+            body["combine"] = True
         if retrained_model is not None:
             body["retrained_model"] = retrained_model
         if probes is not None:

@@ -58,11 +58,12 @@ def serialize_job(row: JobRow, waiting_for: str | None = None) -> Job:
         links |= {"report": f"{url}/report"}
     columns = ["id", "kind", "status", "requested", "phase", "outcome", "model", "start", "training", "output", "data"]
     columns += ["verdict", "checkpoint", "released", "error", "warnings", "estimate", "attempts", "external_reference"]
-    columns += ["retrained_model", "submitter", "received_at", "due", "extensions"]
+    columns += ["shared_run", "retrained_model", "submitter", "received_at", "due", "extensions"]
     columns += ["created_at", "started_at", "finished_at"]
     return Job.model_validate(
         {
             **{name: getattr(row, name) for name in columns},
+            "combine": row.combine_key is not None,
             "reference": row.external_reference,
             "reference_model": row.retrained_model,
             "progress": serialize_progress(row),

@@ -12,7 +12,8 @@ from core.records import files
 from core.records.jobs import FileUse
 from core.records.tables import FileRow
 from core.schema.ids import new_id
-from core.schema.jobs import ForgetSource, Origin, SetUsed
+from core.schema.job_sources import ForgetSource
+from core.schema.jobs import Origin, SetUsed
 from core.schema.record import Record
 from core.storage.uploads import discard_upload, storage_key, store_upload
 

@@ -11,7 +11,8 @@ from api.jobs.inline_records import InlineRecords
 from core.records import files, jobs
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, ModelRow
-from core.schema.jobs import JobRequest, Origin, RetainSource
+from core.schema.job_sources import RetainSource
+from core.schema.jobs import JobRequest, Origin
 from core.schema.measurement_jobs import MeasurementRequest
 from core.schema.record import Record
 

@@ -1,6 +1,6 @@
 """From a request to an unlearning job: checks everything that needs no GPU, then writes all rows at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,13 @@ from core.preflight.workload import Workload
 from core.records import jobs
 from core.records.jobs import FileUse
 from core.records.tables import FileRow, JobRow, ModelRow
+from core.schema.combining import OWN_SETS, combine_key
 from core.schema.evaluation import SetName
 from core.schema.ids import new_id
-from core.schema.jobs import JobRequest, Origin, RetainKind, SetUsed
+from core.schema.job_sources import RetainKind
+from core.schema.jobs import JobRequest, Origin, SetUsed
 from core.schema.models import ModelShape
+from core.schema.policies import Policy
 from core.unlearning.method import Method
 from core.unlearning.objectives import fill_training, resolve
 
@@ -125,6 +128,7 @@ class UnlearnSubmission:
             estimate=estimate.model_dump(mode="json"),
             measure=measure,
             policy=policy.model_dump(mode="json"),
+            **self._combining(measure, policy, uses, gpus),
             retrained_model=request.retrained_model,
             external_reference=request.external_reference,
             received_at=received_at,
@@ -137,6 +141,26 @@ class UnlearnSubmission:
         await session.flush()
         await session.refresh(job)
         return job
+
+    def _combining(
+        self, measure: list[str | dict[str, Any]], policy: Policy, uses: Sequence[FileUse], gpus: int
+    ) -> dict[str, Any]:
+        """Returns what a job must know to share a run, if it may."""
+        request = self._request
+        if not request.combine:
+            return {}
+        training = request.training.model_dump(mode="json", exclude_none=True)
+        settings = {
+            "start": request.start,
+            "method": [self._method.name, self._method.model_dump(mode="json")],
+            "training": training,
+            "output": request.output,
+            "gpus": gpus,
+            "measure": measure,
+            "policy": policy.model_dump(mode="json"),
+        }
+        files = [(use.name, use.file, use.kind, use.weight, use.part) for use in uses if use.name not in OWN_SETS]
+        return {"requested_training": training, "combine_key": combine_key(settings, files)}
 
     def _describe_data(
         self, requested: list[RequestedFile], rows: dict[str, FileRow], missing_sets: list[SetName]

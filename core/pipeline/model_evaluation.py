@@ -51,7 +51,14 @@ class ModelEvaluation:
         emit: Emit,
         phases: Phases,
         load: Callable[[Path], LoadedModel],
+        job: str | None = None,
+        forget: Sequence[Record] = (),
+        earlier: Sequence[EarlierRecords] = (),
     ) -> None:
+        """`job` is the one of several in a run that is measured. Of the whole `forget` set of a job that unlearns,
+        figures of single records are kept for later jobs. `earlier` are requests that the model should have forgotten
+        before the job."""
+        self._job, self._forget, self._earlier = job, forget, earlier
         self._spec, self._measurements, self._data = spec, measurements, data
         self._emit, self._phases, self._load = emit, phases, load
         self._settings = settings
@@ -59,10 +66,6 @@ class ModelEvaluation:
         self._retrained_digest: str | None = None
         self._original: EvalContext | None = None
         self._figures: dict[Moment, Measurements] = {}
-        self.earlier: Sequence[EarlierRecords] = ()
-        """Requests that the model should have forgotten before the job."""
-        self.kept_records: Sequence[Record] = ()
-        """The whole forget set of a job that unlearns: figures of single records are kept for later jobs."""
 
     def measure_retrained(self) -> None:
         """Measures the retrained model, if there is one, and keeps its scores of each record for comparisons."""
@@ -97,7 +100,7 @@ class ModelEvaluation:
         Figures are kept beside the `snapshots`, under `fingerprint`. Afterwards no reference to the loaded model is
         held, so that the caller may change it.
         """
-        figures = None if snapshots is None else baseline_figures.load(snapshots, fingerprint)
+        figures = None if snapshots is None else baseline_figures.load(snapshots, fingerprint, job=self._job)
         context = self._context("before", self._spec.directory, digest, loaded)
         if figures is None:
             with self._phases.during("measuring_before"):
@@ -105,12 +108,12 @@ class ModelEvaluation:
                 self._keep_scores(context)
             if snapshots is not None:
                 with suppress(OSError):  # a full disk: a later attempt measures again
-                    baseline_figures.save(snapshots, fingerprint, figures)
+                    baseline_figures.save(snapshots, fingerprint, figures, job=self._job)
         else:
             with self._phases.during("loading"):
                 self._keep_scores(context)
         if figures.warnings:  # in one event: a job keeps one warning of each code
-            self._emit(Warned(code="small_sample", message="; ".join(figures.warnings)))
+            self._emit(Warned(job=self._job, code="small_sample", message="; ".join(figures.warnings)))
         self._record_figures("before", figures)
         return figures
 
@@ -121,7 +124,7 @@ class ModelEvaluation:
         with self._phases.during("measuring_before" if moment == "before" else "measuring_after"):
             digest = model_digest(directory)
             context = self._context(moment, directory, digest)
-            kept = keep_figures(context, self.kept_records) if moment == "after" and self.kept_records else None
+            kept = keep_figures(context, self._forget) if moment == "after" and self._forget else None
             figures = self._measure(context, digest, original)
         self._record_figures(moment, figures, kept)
         return figures
@@ -134,7 +137,7 @@ class ModelEvaluation:
                 f"the retrained model knows the text to forget (by its {', '.join(signs)}): it was not retrained"
                 " without it, and bounds against a retrained model are not judged"
             )
-            self._emit(Warned(code="reference_knows_the_text", message=message))
+            self._emit(Warned(job=self._job, code="reference_knows_the_text", message=message))
 
     def judge(self, policy: Policy | None, *, assumption: str | None = None) -> None:
         """Judges the measured model by the policy, where there is one. `assumption` is what the verdict assumes."""
@@ -144,9 +147,13 @@ class ModelEvaluation:
         judgement = judge(
             policy, before=figures.get("before"), after=figures["after"], retrained=figures.get("retrained")
         )
-        self._emit(Judged(judgement=judgement.model_copy(update={"assumption": assumption})))
+        self._emit(Judged(job=self._job, judgement=judgement.model_copy(update={"assumption": assumption})))
         if judgement.warnings:
-            self._emit(Warned(code="not_all_judged", message="; ".join(judgement.warnings)))
+            self._emit(Warned(job=self._job, code="not_all_judged", message="; ".join(judgement.warnings)))
+
+    def warn(self, code: str, message: str) -> None:
+        """Warns of the job that is measured."""
+        self._emit(Warned(job=self._job, code=code, message=message))
 
     def judge_unchanged(self, policy: Policy | None, *, assumption: str | None = None) -> None:
         """Judges the model that the job started from, which it leaves as it is."""
@@ -155,7 +162,7 @@ class ModelEvaluation:
 
     def _record_figures(self, moment: Moment, figures: Measurements, kept: KeptFigures | None = None) -> None:
         self._figures[moment] = figures
-        self._emit(Measured(moment=moment, measurements=figures, kept=kept))
+        self._emit(Measured(job=self._job, moment=moment, measurements=figures, kept=kept))
 
     def _keep_scores(self, context: EvalContext) -> None:
         """Keeps the original model's scores of each record to retain, for the change of each, and unloads the model."""
@@ -185,7 +192,7 @@ class ModelEvaluation:
             retrained=self._retrained,
             original=self._original,
             original_directory=None if moment == "before" else spec.original_directory,
-            earlier=self.earlier,
+            earlier=self._earlier,
             cache=self._cache_of(directory, digest),
             check_stop=self._phases.check_cancelled,
             benchmark_tasks=spec.benchmark_tasks,
@@ -205,7 +212,7 @@ class ModelEvaluation:
                 spec.cache, model_digest=digest, dtype=spec.dtype, keeps_forget_set=spec.cache_forgotten
             )
         except CacheUnusable as error:
-            self._emit(Warned(code="not_kept", message=str(error)))
+            self._emit(Warned(job=self._job, code="not_kept", message=str(error)))
             return None
 
     def _measure(self, context: EvalContext, digest: str, original: Measurements | None = None) -> Measurements:

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -12,18 +13,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from core.evaluation.measurement import Measurement
 from core.evaluation.measurements import UnknownMeasurement, resolve_measurements
 from core.evaluation.policy import preview
-from core.lm import adapter_targets, process_group
+from core.lm import process_group
 from core.lm.companion_files import companion_files
 from core.lm.errors import CoreError
 from core.lm.fingerprint import Fingerprint
 from core.lm.flops import METER, ModelFlops
 from core.lm.model import device, load, load_tokenizer, model_digest
 from core.lm.process_group import SINGLE_RANK, Ranks
-from core.lm.residual_stream import layer_count
 from core.lm.saving import export, export_adapter, refuse_unexportable
 from core.lm.sharding import gather_model
 from core.lm.snapshots import Snapshots
-from core.pipeline import chat_validation, rehearsal_samples, scorable_records
+from core.pipeline import chat_validation, rehearsal_samples, scorable_records, shared_run
 from core.pipeline.cost import meter_other_ranks
 from core.pipeline.data_split import DataSplit, split_sets
 from core.pipeline.earlier_requests import match_requests, separate_earlier
@@ -38,6 +38,7 @@ from core.pipeline.phases import Emit, Phases
 from core.pipeline.rank_processes import RankProcesses
 from core.pipeline.record_source import fetch_records
 from core.pipeline.run_environment import environment
+from core.pipeline.trainable import check_trainable
 from core.pipeline.validation_messages import describe_errors
 from core.schema.evaluation import Measurements
 from core.schema.events import Cancelled, ChildEvent, CostReported, Done, Paused, ProgressMade, Saved, SetsMade, Warned
@@ -46,7 +47,6 @@ from core.schema.jobs import SetUsed
 from core.schema.training import Training
 from core.unlearning.method import Method
 from core.unlearning.objectives import UnknownMethod, resolve
-from core.unlearning.parameter_selection import check_selection
 from core.unlearning.step_plan import TrainingSets
 from core.unlearning.trainer import JobCancelled, JobPaused, NothingToForget, TrainingResult, train
 
@@ -188,9 +188,11 @@ class Run:
         self._emit_cost(None)
         self._emit(Done(outcome=concluded.outcome))
 
-    def _evaluation(self, measurements: list[Measurement], data: DataSplit, settings: Training) -> ModelEvaluation:
+    def _evaluation(
+        self, measurements: list[Measurement], data: DataSplit, settings: Training, **request: Any
+    ) -> ModelEvaluation:
         return ModelEvaluation(
-            self._spec, measurements, data, settings, emit=self._emit, phases=self._phases, load=self._load
+            self._spec, measurements, data, settings, emit=self._emit, phases=self._phases, load=self._load, **request
         )
 
     def _require_forget_set(self, data: DataSplit) -> None:
@@ -200,11 +202,11 @@ class Run:
         if data.warnings:
             self._emit(Warned(code="overlapping_sets", message="; ".join(data.warnings)))
 
-    def _drop_unscorable(self, data: DataSplit, settings: Training) -> None:
+    def _drop_unscorable(self, data: DataSplit, settings: Training, job: str | None = None) -> None:
         """Drops records that cannot be measured, the same for every measured model, with a warning."""
         tokenizer = load_tokenizer(self._spec.model_directory)
         if messages := scorable_records.drop_unscorable(data, tokenizer, settings.chat):
-            self._emit(Warned(code="nothing_to_score", message="; ".join(messages)))
+            self._emit(Warned(job=job, code="nothing_to_score", message="; ".join(messages)))
 
     def _unlearn(self, spec: UnlearnSpec) -> None:
         with self._phases.during("loading"):
@@ -220,8 +222,11 @@ class Run:
             measurements = self._measurements()
             sets, earlier = separate_earlier(fetch_records(spec.records))
             settings = chat_validation.choose_eval_settings(spec, sets, self._emit)
+            if spec.companions and settings.chat == "raw":
+                raise shared_run.measured_raw()
             data = split_sets(sets, earlier)
             self._require_forget_set(data)
+            shared_run.keep_own(spec, sets, data)
             trained = [*data.training.forget, *data.training.unseen]
             trained += [record for records in data.training.retain for record in records.records]
             scorable_records.refuse_unscorable(
@@ -233,62 +238,84 @@ class Run:
                 self._emit(Warned(code="measuring_shortened", message=shortened))
             digest = model_digest(spec.directory)
             made = self._make_missing_sets(spec, data, method, digest)
-        evaluation = self._evaluation(measurements, data, settings)
-        evaluation.earlier = match_requests(spec.earlier, earlier)
-        evaluation.kept_records = [record for records in sets if records.name == "forget" for record in records.records]
-        evaluation.measure_retrained()
+            requests = shared_run.list_requests(spec, sets, data)
+            for request in requests[1:]:
+                self._drop_unscorable(request.data, settings, request.job)
+        evaluations = [
+            self._evaluation(
+                measurements,
+                request.data,
+                settings,
+                job=request.job,
+                forget=request.forget,
+                earlier=match_requests(spec.earlier, earlier),
+            )
+            for request in requests
+        ]
+        evaluations[0].measure_retrained()
         with self._phases.during("loading"):
             model, tokenizer = self._load(spec.directory)
-            self._check_trainable(spec, model, method)
+            check_trainable(spec, model, method, self._emit)
             if spec.deliver != "adapter":
                 refuse_unexportable(model, spec.directory)
             fingerprint = (
                 _NO_FINGERPRINT if spec.snapshots is None else job_fingerprint(spec, [*sets, *earlier], digest)
             )
-        figures = evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
-        evaluation.check_retrained(figures)
+        figures = [
+            evaluation.measure_before((model, tokenizer), digest, spec.snapshots, fingerprint)
+            for evaluation in evaluations
+        ]
+        evaluations[0].check_retrained(figures[0])
         assumption = describe_made(made) if made else None
-        known = preview.conclude(figures)
-        if spec.training.tune == "auto" and known.outcome == "nothing_to_forget":
-            message = f"the figures show that the model does not know it: {known.words}"
-            self._leave_unchanged(spec, evaluation, message, assumption)
+        known = [preview.conclude(measured) for measured in figures]
+        if spec.training.tune == "auto" and all(concluded.outcome == "nothing_to_forget" for concluded in known):
+            reasons = [f"the figures show that the model does not know it: {concluded.words}" for concluded in known]
+            self._leave_unchanged(spec, evaluations, reasons, assumption)
             return
         try:
             with self._phases.during("unlearning"):
                 others = self._rank_processes
                 ranks = SINGLE_RANK if others is None else Ranks.join(0, spec.ranks, others.meeting)
                 training_sets = ranks.broadcast(data.training)
+                leave_unknown = not any(concluded.stands_out for concluded in known)
                 result = self._train(
-                    spec, model, tokenizer, training_sets, ranks, fingerprint, leave_unknown=not known.stands_out
+                    spec, model, tokenizer, training_sets, ranks, fingerprint, leave_unknown=leave_unknown
                 )
         except NothingToForget:
-            message = (
+            reasons = [
                 "each record is as unlikely to the model as unseen text, and no figure stands out; there are too few"
-                f" records to prove that the model holds nothing of them: {known.words}"
-            )
-            self._leave_unchanged(spec, evaluation, message, assumption)
+                f" records to prove that the model holds nothing of them: {concluded.words}"
+                for concluded in known
+            ]
+            self._leave_unchanged(spec, evaluations, reasons, assumption)
             return
         with self._phases.during("saving"):
-            self._save(spec, model, result, figures, made)
+            self._save(spec, model, result, figures[0], made)
             del model
             gc.collect()
             self._emit(Saved(directory=spec.output, step=result.steps))
-        evaluation.measure_directory("after", spec.output, original=figures)
-        # no verdict by figures in a format that the model is not prompted in: a submitter could cause that with one
-        # record that the chat template refuses
-        if settings.chat != "raw":
-            evaluation.judge(spec.policy, assumption=assumption)
+        for evaluation, measured in zip(evaluations, figures, strict=True):
+            evaluation.measure_directory("after", spec.output, original=measured)
+            # no verdict by figures in a format that the model is not prompted in: a submitter could cause that with one
+            # record that the chat template refuses
+            if settings.chat != "raw":
+                evaluation.judge(spec.policy, assumption=assumption)
         self._emit_cost(result)
         self._emit(Done(outcome="unlearned"))
 
     def _leave_unchanged(
-        self, spec: UnlearnSpec, evaluation: ModelEvaluation, reason: str, assumption: str | None
+        self,
+        spec: UnlearnSpec,
+        evaluations: Sequence[ModelEvaluation],
+        reasons: Sequence[str],
+        assumption: str | None,
     ) -> None:
-        """Ends a job whose forget set the model does not know: no checkpoint, and a verdict on the model as it is."""
+        """Ends a run whose forget sets the model does not know: no checkpoint, and verdicts on the model as it is."""
         if self._rank_processes is not None:
             self._rank_processes.dismiss()
-        self._emit(Warned(code="nothing_to_forget", message=f"nothing was changed: {reason}"))
-        evaluation.judge_unchanged(spec.policy, assumption=assumption)
+        for evaluation, reason in zip(evaluations, reasons, strict=True):
+            evaluation.warn("nothing_to_forget", f"nothing was changed: {reason}")
+            evaluation.judge_unchanged(spec.policy, assumption=assumption)
         self._emit_cost(None)
         self._emit(Done(outcome="nothing_to_forget"))
 
@@ -332,27 +359,6 @@ class Run:
             message = f"the checkpoint leaves out files that hold weights from before: {', '.join(left_out)}"
             self._emit(Warned(code="files_left_out", message=message))
         export(model, spec.directory, spec.output, model_card(spec, result, before, left_out, made), dtype=spec.dtype)
-
-    def _check_trainable(self, spec: UnlearnSpec, model: PreTrainedModel, method: Method) -> None:
-        """Raises CoreError where the model cannot be trained as requested.
-
-        Warns of modules that get no adapter, and of adapters that only this service merges correctly.
-        """
-        layers, lora, adapter_only = layer_count(model), spec.training.lora, spec.deliver == "adapter"
-        only = method.trained_weights(layers)
-        left_out = check_selection(model, spec.training, only, layer=method.layer(layers), delivered=adapter_only)
-        if left_out:
-            self._emit(Warned(code="no_adapter_there", message=adapter_targets.describe_left_out(left_out)))
-        if (
-            adapter_only
-            and lora is not None
-            and (names := adapter_targets.shared_weight_names(adapter_targets.find_targets(model, lora.modules)))
-        ):
-            message = (
-                f"layers share one weight and one adapter ({', '.join(names)}): peft reads it rightly, but its merging"
-                " would add it once for each of them; for a merged model choose output 'merged'"
-            )
-            self._emit(Warned(code="merged_here_only", message=message))
 
     def _measurements(self) -> list[Measurement]:
         """The measurements of the spec. Raises CoreError `bad_measurement`."""

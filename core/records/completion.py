@@ -1,13 +1,13 @@
 """The successful end of a job, in one transaction. A checkpoint becomes visible through `finish` alone."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import audit, events, job_status, statements
-from core.records.leases import lock_job
+from core.records.leases import lock_job, lock_jobs
 from core.records.release import lock_model, make_head
 from core.records.tables import CheckpointFile, CheckpointRow, CurveRow, JobRow
 from core.schema.event_types import EventType
@@ -49,14 +49,73 @@ async def finish(
     A job that misses its policy has succeeded all the same. Without a judgement the verdict is `not_judged`.
     A request to cancel that the worker has not seen by now comes too late: the work is done.
     """
-    row = await lock_job(session, job, fence)
-    model = await lock_model(session, row)
-    verdict: Verdict = judgement.verdict if judgement else "not_judged"
-    released = verdict == "passed" or (model is not None and model.release == "always")
+    judgements = {} if judgement is None else {job: judgement}
+    (id,) = await finish_all(session, {job: fence}, outcome=outcome, checkpoint=checkpoint, judgements=judgements)
+    return id
+
+
+async def finish_all(
+    session: AsyncSession,
+    fences: Mapping[str, int],
+    *,
+    outcome: Outcome,
+    checkpoint: UploadedCheckpoint,
+    judgements: Mapping[str, Judgement],
+) -> list[str]:
+    """Ends all jobs of a run as `finish` ends one: each has a checkpoint and a verdict of its own, with the same files.
+
+    The files are released at once only if every job passed its policy, and become the head, as the leading job's
+    checkpoint, only if no job failed: else some text would still be in the head. `fences` are those of the jobs, the
+    leading one first. Returns the checkpoints' ids.
+    """
+    await lock_jobs(session, fences)
+    rows = [await lock_job(session, job, fence) for job, fence in fences.items()]
+    model = await lock_model(session, rows[0])
+    verdicts: dict[str, Verdict] = {row.id: _verdict(judgements.get(row.id)) for row in rows}
+    released = set(verdicts.values()) == {"passed"} or (model is not None and model.release == "always")
+    made = []
+    for row in rows:
+        checkpoint_row = await _make_checkpoint(session, row, checkpoint, verdicts[row.id], released=released)
+        made.append(checkpoint_row.id)
+        parts = await _record_verdict(session, row, judgements.get(row.id))
+        head = False
+        if released:
+            # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
+            eligible = row is rows[0] and "failed" not in verdicts.values()
+            head = eligible and await make_head(session, row, model, checkpoint_row)
+            await events.append(session, row, EventType.RELEASED, {"checkpoint": checkpoint_row.id, "head": head})
+        elif verdicts[row.id] == "passed":
+            await _warn_held_back(session, row, [job for job, verdict in verdicts.items() if verdict != "passed"])
+        # the last event but for a later release: listeners stop when it comes
+        succeeded = {
+            "checkpoint": checkpoint_row.id,
+            "digest": checkpoint.digest,
+            "verdict": verdicts[row.id],
+            "released": released,
+        }
+        await job_status.succeed(session, row, outcome=outcome, checkpoint=checkpoint_row.id, data=succeeded)
+        entry: audit.Details = {
+            **{"job": row.id, "digest": checkpoint.digest, "verdict": verdicts[row.id]},
+            **parts,
+            **{"released": released, "head": head},
+        }
+        await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
+        await statements.request(session, row.id)
+    return made
+
+
+def _verdict(judgement: Judgement | None) -> Verdict:
+    return judgement.verdict if judgement else "not_judged"
+
+
+async def _make_checkpoint(
+    session: AsyncSession, row: JobRow, checkpoint: UploadedCheckpoint, verdict: Verdict, *, released: bool
+) -> CheckpointRow:
+    """Writes the job's checkpoint with its files."""
     checkpoint_row = CheckpointRow(
         id=new_id("ckpt"),
         organisation=row.organisation,
-        job=job,
+        job=row.id,
         model=row.model,
         method=row.method,
         step=checkpoint.step,
@@ -76,35 +135,25 @@ async def finish(
     ]
     session.add_all(file_rows)
     # an earlier attempt may have taken more steps: curve points beyond this attempt's last step go
-    await session.execute(delete(CurveRow).where(CurveRow.job == job, CurveRow.step > checkpoint.step))
-    parts = await _record_verdict(session, row, judgement)
-    head = False
-    if released:
-        # a failed checkpoint becomes a head only by a person's release, even where its bytes need none
-        head = verdict != "failed" and await make_head(session, row, model, checkpoint_row)
-        await events.append(session, row, EventType.RELEASED, {"checkpoint": checkpoint_row.id, "head": head})
-    # the last event but for a later release: listeners stop when it comes
-    succeeded = {
-        "checkpoint": checkpoint_row.id,
-        "digest": checkpoint.digest,
-        "verdict": verdict,
-        "released": released,
-    }
-    await job_status.succeed(session, row, outcome=outcome, checkpoint=checkpoint_row.id, data=succeeded)
-    entry: audit.Details = {
-        **{"job": job, "digest": checkpoint.digest, "verdict": verdict},
-        **parts,
-        **{"released": released, "head": head},
-    }
-    await audit.append(session, row.organisation, None, "checkpoint.made", checkpoint_row.id, entry)
-    await statements.request(session, job)
-    return checkpoint_row.id
+    await session.execute(delete(CurveRow).where(CurveRow.job == row.id, CurveRow.step > checkpoint.step))
+    return checkpoint_row
+
+
+async def _warn_held_back(session: AsyncSession, row: JobRow, others: list[str]) -> None:
+    """Warns that a checkpoint which passed waits for a person, because other jobs of its run did not pass."""
+    message = (
+        f"this job passed its policy, but {', '.join(others)}, which shared its run, did not: the checkpoint, which is"
+        " the same for all, waits for a person's release; or submit the request again by itself"
+    )
+    warning = {"code": "shared_run_held_back", "message": message}
+    row.warnings = [*row.warnings, warning]
+    await events.append(session, row, EventType.WARNING, warning)
 
 
 async def _record_verdict(session: AsyncSession, row: JobRow, judgement: Judgement | None) -> dict[str, str]:
     """Writes the verdict to the job's row and events; returns the result of each part. Without a judgement the verdict
     is `not_judged`."""
-    row.verdict = judgement.verdict if judgement else "not_judged"
+    row.verdict = _verdict(judgement)
     if judgement is None:
         return {}
     parts: dict[str, str] = {part: judged.result for part, judged in judgement.parts.items()}

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records.lineage import ancestor_places
 from core.records.tables import CheckpointRow, FileRow, JobFile, JobRow, MeasurementRow
 from core.schema.previously_forgotten import EarlierRequest, KeptFigures
 
@@ -21,20 +22,13 @@ class StoredRequest:
 
 async def made(session: AsyncSession, organisation: str, checkpoint: str) -> list[StoredRequest]:
     """The requests of all jobs that made the checkpoint and those that it came from, the newest first."""
-    # a checkpoint has one parent, so the chain has no branches
-    chain = select(CheckpointRow.job).where(CheckpointRow.organisation == organisation, CheckpointRow.id == checkpoint)
-    ancestors = chain.cte(recursive=True)
-    parents = (
-        select(CheckpointRow.job)
-        .join(JobRow, JobRow.start_checkpoint == CheckpointRow.id)
-        .join(ancestors, ancestors.c.job == JobRow.id)
-    )
-    ancestors = ancestors.union(parents)
+    places = ancestor_places(organisation, checkpoint)
     query = (
         select(
             JobRow.id, JobRow.data, MeasurementRow.kept, MeasurementRow.measurements["previously_forgotten"], FileRow
         )
-        .join(ancestors, ancestors.c.job == JobRow.id)
+        .join(CheckpointRow, CheckpointRow.job == JobRow.id)
+        .join(places, places.c.prefix == CheckpointRow.prefix)
         .outerjoin(MeasurementRow, (MeasurementRow.job == JobRow.id) & (MeasurementRow.moment == "after"))
         .outerjoin(JobFile, (JobFile.job == JobRow.id) & (JobFile.name == "forget"))
         .outerjoin(FileRow, FileRow.id == JobFile.file)

@@ -109,6 +109,12 @@ async def existing_ids(session: AsyncSession, ids: Sequence[str]) -> set[str]:
     return set((await session.scalars(select(FileRow.id).where(FileRow.id.in_(ids)))).all())
 
 
+async def count_records(session: AsyncSession, jobs: Collection[str], *, name: str) -> int:
+    """The number of records in the jobs' files of this set, each job counted."""
+    query = select(func.coalesce(func.sum(FileRow.records), 0)).join(JobFile, JobFile.file == FileRow.id)
+    return int(await session.scalar(query.where(JobFile.job.in_(jobs), JobFile.name == name)) or 0)
+
+
 async def any_missing(session: AsyncSession, job: str) -> bool:
     """Whether a file that the job names has been deleted."""
     query = select(JobFile.file).outerjoin(FileRow, FileRow.id == JobFile.file).where(JobFile.job == job)

@@ -67,7 +67,7 @@ PROGRESS = ("step", "steps", "fraction")
 SUBMIT = Change(_sources(None), "queued", EventType.CREATED, hints=True)
 START = Change(_sources("queued"), "running", EventType.STARTED, clears=(*PROGRESS, "eta_seconds"), raises_fence=True)
 SUCCEED = Change(_sources("running"), "succeeded", EventType.SUCCEEDED, clears=(*LEASE, "phase"), raises_fence=True)
-FAIL = Change(_sources("running"), "failed", EventType.FAILED, clears=LEASE, raises_fence=True)
+FAIL = Change(_sources("running"), "failed", EventType.FAILED, clears=(*LEASE, "shared_run"), raises_fence=True)
 """Keeps phase and progress: they tell where the job failed."""
 REQUEUE = Change(
     _sources("running"),
@@ -77,15 +77,24 @@ REQUEUE = Change(
     raises_fence=True,
     hints=True,
 )
-PAUSE_RUNNING = Change(_sources("running"), "paused", EventType.PAUSED, clears=(*LEASE, "phase"), raises_fence=True)
+PAUSE_RUNNING = Change(
+    _sources("running"), "paused", EventType.PAUSED, clears=(*LEASE, "phase", "shared_run"), raises_fence=True
+)
 """Keeps the progress, though the snapshot that the job resumes from may be a little older."""
 CANCEL_RUNNING = Change(
-    _sources("running"), "cancelled", EventType.CANCELLED, clears=(*LEASE, "phase", *PROGRESS), raises_fence=True
+    _sources("running"),
+    "cancelled",
+    EventType.CANCELLED,
+    clears=(*LEASE, "phase", *PROGRESS, "shared_run"),
+    raises_fence=True,
 )
-PAUSE = Change(_sources("queued"), "paused", EventType.PAUSED)
+PAUSE = Change(_sources("queued"), "paused", EventType.PAUSED, clears=("shared_run",))
 RESUME = Change(_sources("paused"), "queued", EventType.REQUEUED, hints=True)
 CANCEL = Change(
-    _sources("queued", "paused", "failed"), "cancelled", EventType.CANCELLED, clears=("requested", "phase", "error")
+    _sources("queued", "paused", "failed"),
+    "cancelled",
+    EventType.CANCELLED,
+    clears=("requested", "phase", "error", "shared_run"),
 )
 """Of a failed job: its request was withdrawn, or answered in another way. Events and audit log keep the error."""
 RETRY = Change(

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Row, Select, and_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from core.records.tables import CheckpointRow, JobRow, ModelRow
 
@@ -40,27 +41,45 @@ async def ancestors_of_head(session: AsyncSession, model: ModelRow) -> set[str]:
     """The ids of the model's head and of all checkpoints that it came from; empty where the head is the base."""
     if model.head is None:
         return set()
-    # a checkpoint has one parent, so the chain has no branches
-    chain = select(CheckpointRow.id, CheckpointRow.job).where(CheckpointRow.id == model.head).cte(recursive=True)
-    parent = (
-        select(CheckpointRow.id, CheckpointRow.job)
-        .join(JobRow, JobRow.start_checkpoint == CheckpointRow.id)
-        .join(chain, chain.c.job == JobRow.id)
+    places = ancestor_places(model.organisation, model.head)
+    return set(
+        (await session.scalars(select(CheckpointRow.id).join(places, places.c.prefix == CheckpointRow.prefix))).all()
     )
-    chain = chain.union(parent)
-    return set((await session.scalars(select(chain.c.id))).all())
 
 
-def _descendants(model: ModelRow, checkpoint: str) -> Select[tuple[str]]:
-    first = select(CheckpointRow.id).where(CheckpointRow.id == checkpoint).cte(recursive=True)
+def ancestor_places(organisation: str, checkpoint: str) -> CTE:
+    """The places in the storage (`prefix`) of the checkpoint and of all that it came from.
+
+    Checkpoints of jobs that shared a run have one place. A place has one parent, so the chain has no branches.
+    """
+    first = select(CheckpointRow.prefix).where(
+        CheckpointRow.organisation == organisation, CheckpointRow.id == checkpoint
+    )
+    chain = first.cte(recursive=True)
+    child = aliased(CheckpointRow)
+    parent = (
+        select(CheckpointRow.prefix)
+        .join(JobRow, JobRow.start_checkpoint == CheckpointRow.id)
+        .join(child, child.job == JobRow.id)
+        .join(chain, chain.c.prefix == child.prefix)
+    )
+    return chain.union(parent)
+
+
+def _descendants(model: ModelRow, checkpoint: str) -> Select[str]:
+    own = select(CheckpointRow.prefix).where(CheckpointRow.id == checkpoint)
+    first = own.cte(recursive=True)
+    parent = aliased(CheckpointRow)
     children = (
-        select(CheckpointRow.id)
+        select(CheckpointRow.prefix)
         .join(JobRow, JobRow.id == CheckpointRow.job)
-        .join(first, first.c.id == JobRow.start_checkpoint)
+        .join(parent, parent.id == JobRow.start_checkpoint)
+        .join(first, first.c.prefix == parent.prefix)
         .where(JobRow.organisation == model.organisation)
     )
     every = first.union(children)
-    return select(every.c.id).where(every.c.id != checkpoint)
+    places = select(every.c.prefix).where(every.c.prefix != own.scalar_subquery())
+    return select(CheckpointRow.id).where(CheckpointRow.prefix.in_(places))
 
 
 def _of_model(model: ModelRow) -> ColumnElement[bool]:

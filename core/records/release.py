@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import audit, events, statements
+from core.records import audit, events, shared_runs, statements
 from core.records.tables import CheckpointRow, JobRow, ModelRow
 from core.schema.errors import DomainError
 from core.schema.event_types import EventType
@@ -17,7 +17,8 @@ class AlreadyReleased(DomainError):
 
 
 class OwnJob(DomainError):
-    """The key that submitted the job may not release its checkpoint: a release takes a second person."""
+    """The key that submitted the job, or one that shared its run, may not release the checkpoint: a release takes a
+    second person."""
 
     status, problem = 403, "own-job"
     detail = "the job was submitted with this very key: a second person, with another key, must accept it"
@@ -42,8 +43,10 @@ async def make_head(session: AsyncSession, job: JobRow, model: ModelRow | None, 
     if model is None or job.start != "head" or job.output == "adapter":
         return False
     if model.head is not None:
-        head_created_at = await session.scalar(select(CheckpointRow.created_at).where(CheckpointRow.id == model.head))
-        if head_created_at is not None and head_created_at > checkpoint.created_at:
+        head = await session.get(CheckpointRow, model.head)
+        if head is not None and head.prefix == checkpoint.prefix:  # of a job that shared the run: the same files
+            return True
+        if head is not None and head.created_at > checkpoint.created_at:
             return False
         if model.head != job.start_checkpoint:
             await _warn_head_left_behind(session, job, model.head)
@@ -81,7 +84,8 @@ async def release(
     if row.released and (row.released_by is not None or row.verdict != "failed"):
         raise AlreadyReleased(checkpoint)
     model = await lock_model(session, job)
-    if job.submitter == key and not (model is not None and model.release == "always"):
+    submitters = {job.submitter, *(other.submitter for other in await shared_runs.others(session, job))}
+    if key in submitters and not (model is not None and model.release == "always"):
         raise OwnJob(job.id)
     row.released, row.released_by, row.release_reason = True, key, reason
     row.released_at = func.clock_timestamp()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import checkpoints, jobs
+from core.records import checkpoints, jobs, shared_runs
 from core.records.tables import (
     ApiKey,
     AuditRow,
@@ -50,6 +50,8 @@ class ReportRows:
     audit: Sequence[AuditRow]
     """The audit entries of the job, its checkpoint and its files with text to forget, oldest first, but for downloads:
     they change nothing, and each would change the report."""
+    shared_run: Sequence[JobRow]
+    """The other jobs of the run that made the checkpoint."""
     keys: dict[str, ApiKey]
     """The keys that the rows name, by id."""
 
@@ -76,6 +78,7 @@ async def read(session: AsyncSession, organisation: str, job: str) -> ReportRows
         checkpoint_files=[] if made is None else await checkpoints.files(session, made.id),
         events=(await session.scalars(events)).all(),
         audit=audit,
+        shared_run=await shared_runs.others(session, row),
         keys={key.id: key for key in keys},
     )
 

@@ -92,6 +92,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
             "cost": _cost(rows),
             "checkpoint": _checkpoint(rows),
             "verdict": _verdict(rows),
+            "shared_run": [other.id for other in rows.shared_run],
             "previously_forgotten": describe_previously_forgotten(measured.get("after")),
             "figures": ReportFigures.model_validate(
                 {

@@ -60,7 +60,17 @@ def _what_happened(report: Report) -> str:
         )
     return (
         f"The service changed a copy of {model} so that it forgets {counted}, and measured it before and after. A"
-        " record is one text, or one question with its answer."
+        f" record is one text, or one question with its answer.{_shared(len(report.shared_run))}"
+    )
+
+
+def _shared(others: int) -> str:
+    if not others:
+        return ""
+    requests = "another request" if others == 1 else f"{others} other requests"
+    return (
+        f" The same change of the model also served {requests}. This report is about this request alone: its own text"
+        " was measured by itself."
     )
 
 

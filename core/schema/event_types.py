@@ -57,8 +57,9 @@ class EventDescription:
 
 _REASON = (
     "The reason: `asked` (someone asked for it), `resumed`, `retried`, `shutdown` (the worker's), `terminated` (the"
-    " host ended the process), `lease_expired` (the worker was lost), or the code of an error that another attempt may"
-    " avoid."
+    " host ended the process), `lease_expired` (the worker was lost), `shared_run_changed` (a job left the run that"
+    " this job shared), `shared_run_failed` (the run that it shared failed; each of its jobs runs by itself next), or"
+    " the code of an error that another attempt may avoid."
 )
 
 EVENTS: Mapping[EventType, EventDescription] = MappingProxyType(

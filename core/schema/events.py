@@ -56,6 +56,8 @@ class Warned(Strict):
     """A person should know something; the job goes on."""
 
     kind: Literal["warning"] = "warning"
+    job: str | None = None
+    """The job that it concerns, of those that share the run; None: all of them."""
     code: str
     message: str
 
@@ -71,6 +73,8 @@ class Measured(Strict):
     """A model is measured."""
 
     kind: Literal["measured"] = "measured"
+    job: str | None = None
+    """The job whose forget set was measured, of those that share the run; None: the run's only job."""
     moment: Moment
     measurements: Measurements
     kept: KeptFigures | None = None
@@ -81,6 +85,8 @@ class Judged(Strict):
     """The measured model was judged by the job's policy."""
 
     kind: Literal["judged"] = "judged"
+    job: str | None = None
+    """The job whose policy it is, of those that share the run; None: the run's only job."""
     judgement: Judgement
 
 

@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.jobs import Output, Part, RetainKind, SetUsed
+from core.schema.job_sources import RetainKind
+from core.schema.jobs import Output, Part, SetUsed
 from core.schema.policies import Policy
 from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
@@ -35,6 +36,8 @@ class RecordSet(Strict):
     kind: RetainKind | None = None
     weight: float = 1.0
     part: Part | None = None
+    job: str | None = None
+    """The job that the set belongs to, of the companions of this job in its run; None: this job, or all of them."""
     earlier: str | None = None
     """The earlier job that made the model forget these records; None: a set of this job."""
     positions: list[int] | None = None
@@ -176,6 +179,11 @@ class UnlearnSpec(CommonSpec):
         default=None, description="The checkpoint that `directory` holds. Null: it holds the registered model."
     )
     data: list[SetUsed] = Field(default=[], description="The job's sets as the API shows them, for the model card.")
+    companions: list[str] = Field(
+        default=[],
+        description="The jobs that share this run. Their forget sets and probes are theirs alone, all other sets are"
+        " common.",
+    )
     earlier: list[EarlierRequest] = Field(
         default=[], description="The jobs that made the model in `directory`, the newest first."
     )

@@ -3,16 +3,14 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from core.schema.deadlines import DeadlineExtension
 from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, SetName
-from core.schema.file_interpretation import FileInterpretation
+from core.schema.job_sources import FileSource, ForgetSource, RetainKind, RetainSource
 from core.schema.policies import POLICY_NAME, Bounds
 from core.schema.preflight import Estimate
-from core.schema.record import Record
-from core.schema.record_shapes import normalize_record
 from core.schema.strict import Answer, Strict
 from core.schema.timestamps import UtcDatetime
 from core.schema.training import Training, TrainingRequest
@@ -31,7 +29,6 @@ Output = Literal["full", "adapter", "merged"]
 """The content of a checkpoint: the whole model (a trained adapter is merged into it), or the adapter alone."""
 Part = Literal["trains", "measures"]
 """The only use of a file whose records are otherwise split: one half trains or calibrates, the other half measures."""
-RetainKind = Literal["in_distribution", "general"]
 Origin = Literal["request", "model", "made", "made_by_swapping", "made_by_the_model"]
 """Where a set of a job comes from. `request`: a file or records of the request. `model`: a default file of the model.
 `made`: neither has the set, and the job will make it. Once it has: `made_by_swapping` (copies of the records to forget
@@ -43,70 +40,6 @@ TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 UNFULFILLED: tuple[Status, ...] = ("queued", "running", "paused", "failed")
 """The statuses in which a job's deadline still counts: a failed job has not fulfilled its request. It is retried, or
 cancelled once the request is withdrawn or answered in another way."""
-
-
-def _in_known_shape(record: Any) -> Any:
-    return normalize_record(record, FileInterpretation()) if isinstance(record, dict) else record
-
-
-InlineRecord = Annotated[
-    str | Record, BeforeValidator(_in_known_shape, json_schema_input_type=str | Record | dict[str, Any])
-]
-"""A text, or an object in any of the shapes that uploaded files may have."""
-
-
-class ForgetSource(Strict):
-    """The text to forget: an uploaded file, or the records in the request (up to 1 MB), in any shape of such files."""
-
-    file: str | None = Field(default=None, description="The id of an uploaded file.")
-    records: list[InlineRecord] | None = Field(
-        default=None,
-        max_length=10_000,
-        description="The records themselves: texts, or objects as in a JSON Lines file.",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ForgetSource":
-        if (self.file is None) == (self.records is None):
-            raise ValueError("name exactly one of: file, records")
-        if self.records is not None and not self.records:
-            raise ValueError("the forget set is empty")
-        return self
-
-    def inline_records(self) -> list[Record]:
-        """Returns the inline records. A bare string is a record of plain text."""
-        return [Record(text=record) if isinstance(record, str) else record for record in self.records or []]
-
-    @field_validator("records")
-    @classmethod
-    def _no_empty_text(cls, records: list[str | Record] | None) -> list[str | Record] | None:
-        for number, record in enumerate(records or [], start=1):
-            if isinstance(record, str) and not record.strip():
-                raise ValueError(f"record {number} is empty")
-        return records
-
-
-class RetainSource(Strict):
-    """An uploaded file of text that the model must keep."""
-
-    file: str = Field(description="The id of an uploaded file.")
-    kind: RetainKind = Field(
-        default="in_distribution",
-        description="`in_distribution`: text like the text to forget. `general`: text of any other kind.",
-    )
-    weight: float = Field(
-        default=1.0,
-        gt=0,
-        le=1e6,
-        description="The share of this file among the retain files. How much all of them count against the forget set"
-        " is the method's `retain_weight`.",
-    )
-
-
-class FileSource(Strict):
-    """An uploaded file."""
-
-    file: str = Field(description="The id of an uploaded file.")
 
 
 class MethodChoice(Strict, extra="allow"):
@@ -203,6 +136,14 @@ class JobRequest(Strict):
     reference_model: str | None = Field(
         default=None, max_length=96, json_schema_extra=DEPRECATED, description="The older name of `retrained_model`."
     )
+    combine: bool = Field(
+        default=False,
+        description="Whether the job may share a run with other waiting jobs on the same model: the model is trained"
+        " once to forget the text of all of them. Each job keeps its own figures, verdict, report and statement, and"
+        " its data is deleted by itself. Only jobs with `combine` share a run, and only where `from`, method, training,"
+        " output, GPUs, measurements, policy and all sets but the text to forget and the probes are the same. Not for a"
+        " dry run, nor with a `retrained_model`.",
+    )
     dry_run: bool = Field(
         default=False,
         description="A dry run changes nothing. It checks the request, estimates memory and time, and measures what the"
@@ -256,6 +197,14 @@ class JobRequest(Strict):
         self.external_reference = resolve_alias(
             self.external_reference, self.reference, "external_reference", "reference"
         )
+        return self
+
+    @model_validator(mode="after")
+    def _combines(self) -> "JobRequest":
+        if self.combine and self.dry_run:
+            raise ValueError("combine: a dry run trains nothing, so that it shares no run")
+        if self.combine and self.retrained_model is not None:
+            raise ValueError("combine: a retrained model goes with one request, so that such a job shares no run")
         return self
 
     def method_choice(self) -> MethodChoice:
@@ -360,6 +309,14 @@ class Job(Answer):
     output: Output = Field(description="What the checkpoint holds.")
     data: list[SetUsed] = Field(description="The job's data sets: digests and counts.")
     evaluation: EvaluationUsed = Field(description="What is measured, and by which policy the result is judged.")
+    combine: bool = Field(
+        description="Whether the job may share a run with other jobs. False too once a shared run has failed: then the"
+        " job runs by itself."
+    )
+    shared_run: str | None = Field(
+        description="The id of the job that leads the run which this job shares, itself included. Null: it has a run of"
+        " its own."
+    )
     retrained_model: str | None = Field(
         description="The id of the registered model that was retrained without the text to forget."
     )

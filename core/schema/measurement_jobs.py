@@ -7,9 +7,8 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from core.schema.deprecation import DEPRECATED, resolve_alias
 from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.job_sources import FileSource, ForgetSource
 from core.schema.jobs import (
-    FileSource,
-    ForgetSource,
     JobError,
     JobWarning,
     Phase,

@@ -23,7 +23,7 @@ from core.schema.strict import Answer
 from core.schema.training import Training
 from core.schema.verdict_parts import Part, Reason, Verdict
 
-VERSION = 3
+VERSION = 4
 """Rises when a field is added, removed or gets another meaning, or when a sentence of a report changes."""
 
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "paused", "requeued"]
@@ -265,6 +265,9 @@ class Report(Answer):
     cost: JobCost | None = Field(description="What the job took. Null: it did not come to its end.")
     checkpoint: ReportCheckpoint | None = Field(description="The checkpoint. Null: the job made none.")
     verdict: ReportVerdict | None = Field(description="The verdict. Null: the job was not judged.")
+    shared_run: list[str] = Field(
+        description="The other jobs that the model was changed for in the same run. Empty: it was changed for this one."
+    )
     previously_forgotten: list[ReportPreviouslyForgotten] = Field(
         description="Whether the text is still forgotten that earlier jobs made the model forget, newest first. Empty:"
         " the job started from no earlier job's model, or made none."

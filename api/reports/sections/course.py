@@ -18,6 +18,8 @@ _REASONS = {
     "shutdown": "the worker was shut down",
     "terminated": "the worker's host ended the process",
     "lease_expired": "the worker was lost",
+    "shared_run_changed": "another job left the run that this job shared",
+    "shared_run_failed": "the run that this job shared with others failed, so that it ran by itself next",
 }
 _AUDIT = (
     "The organisation's audit log holds these entries about the job, its new model and the files with text to forget."

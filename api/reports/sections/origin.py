@@ -80,6 +80,8 @@ def _model(report: Report) -> list[tuple[str, Cell]]:
     model = report.model
     start = "the registered model itself" if model.start_checkpoint is None else Code(model.start_checkpoint)
     facts: list[tuple[str, Cell]] = [("Model", model.id), ("Started from", start)]
+    if report.shared_run:
+        facts.append(("Changed together with", ", ".join(report.shared_run)))
     if model.repository is not None:
         facts += [("Repository", model.repository), ("Commit", code_or_none(model.revision))]
     facts += [

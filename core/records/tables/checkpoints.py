@@ -26,7 +26,7 @@ class CheckpointRow(Base):
     digest: Mapped[str] = mapped_column(String(64))
     """sha256 of the canonical JSON of the manifest."""
     prefix: Mapped[str] = mapped_column(Text)
-    """Where the files are in the storage."""
+    """Where the files are in the storage. Jobs that shared a run have one checkpoint each, all with the same files."""
     verdict: Mapped[str | None] = mapped_column(String(16))
     """On the job's policy."""
     released: Mapped[bool]
@@ -40,6 +40,7 @@ class CheckpointRow(Base):
 
     __table_args__ = (
         Index("ix_checkpoints_organisation_id", "organisation", "id"),
+        Index("ix_checkpoints_prefix", "prefix"),
         Index("ix_checkpoints_commit", "organisation", text("left(digest, 40)")),
         Index("ix_checkpoints_organisation_model_id", "organisation", "model", "id"),
         Index("ix_checkpoints_waiting", "id", postgresql_where=text("NOT released")),

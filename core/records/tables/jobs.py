@@ -44,6 +44,13 @@ class JobRow(Base):
     """The method's parameters, every default filled in."""
     training: Mapped[dict[str, Any]]
     """Training options, every default filled in (core.schema.training.Training)."""
+    requested_training: Mapped[dict[str, Any] | None]
+    """The training options that the request names, of a job that may share a run: all others depend on the forget set
+    of the whole run. Null: the job runs by itself."""
+    combine_key: Mapped[str | None] = mapped_column(String(64))
+    """Jobs of one model with the same key may share a run (core.schema.combining). Null: the job runs by itself."""
+    shared_run: Mapped[str | None] = mapped_column(String(64))
+    """The id of the job that leads the run which the job shares, or has shared (core.records.shared_runs)."""
     output: Mapped[str] = mapped_column(String(16), server_default=text("'full'"))
     """What the checkpoint holds: `full`, `adapter` or `merged`."""
     data: Mapped[list[dict[str, Any]]]
@@ -145,13 +152,22 @@ class JobRow(Base):
         Index("ix_jobs_queue", "gpus", "id", postgresql_where=text("status = 'queued'")),
         Index("ix_jobs_paused", "id", postgresql_where=text("status = 'paused'")),
         Index("ix_jobs_leases", "lease_expires_at", postgresql_where=text("status = 'running'")),
-        # jobs from a model's head run one after the other: otherwise a job could bring an earlier job's text back
+        Index(
+            "ix_jobs_combinable",
+            "organisation",
+            "model",
+            "combine_key",
+            "id",
+            postgresql_where=text("status = 'queued' AND combine_key IS NOT NULL"),
+        ),
+        Index("ix_jobs_shared_run", "shared_run", postgresql_where=text("shared_run IS NOT NULL")),
+        # runs from a model's head come one after the other: otherwise one could bring an earlier job's text back
         Index(
             "uq_jobs_running_from_head",
             "organisation",
             "model",
             unique=True,
-            postgresql_where=text("status = 'running' AND start = 'head'"),
+            postgresql_where=text("status = 'running' AND start = 'head' AND (shared_run IS NULL OR shared_run = id)"),
         ),
     )
 

@@ -10,9 +10,10 @@ from core.records.notifications import Notifications
 from core.records.tables import JobRow
 from core.storage import Storage
 from tests.integration.worker.worker_setup import CANARY, WorkerSetup
+from worker.claim import claim_job
 from worker.device_slots import DeviceSlots
 from worker.shutdown import ShutdownEvent
-from worker.supervisor import Attempt, claim_job
+from worker.supervisor import Attempt
 
 PRELUDE = f"""
 import json, os, pathlib, signal, socket, sys, time
@@ -56,13 +57,11 @@ class ScriptedAttempts:
             self.setup.scene.sessions, worker="scripted", gpus=0, lease_seconds=self.setup.settings.lease_seconds
         )
         assert claimed is not None
-        job, since = claimed
         devices = self.devices.take(0)
         assert devices is not None
         return Attempt(
-            job,
+            claimed,
             devices,
-            since=since,
             sessions=self.setup.scene.sessions,
             storage=storage or self.setup.storage,
             settings=self.setup.settings,

@@ -10,7 +10,8 @@ import pytest
 
 from api.client import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated, WaitTimeout
 from core.schema.checkpoints import Checkpoint
-from core.schema.jobs import ForgetSource, Job, JobRequest
+from core.schema.job_sources import ForgetSource
+from core.schema.jobs import Job, JobRequest
 from core.schema.models import Model
 from core.schema.stored_policies import StoredPolicy
 from tests.integration.api.client.either_client import EitherClient, Kind, either_client
