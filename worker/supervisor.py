@@ -136,6 +136,8 @@ class Attempt:
                 if status in TERMINAL:
                     await scratch.remove_snapshots()
                     await snapshot_store.discard_key(self._job.id, self._keys)
+                elif self._lease.is_shared and interruption == "cancel":
+                    await scratch.remove_snapshots()  # of a run that goes on with other jobs, or not at all
             log.info("attempt ends", extra=self._log_fields(became=status))
         except LeaseExpired:
             log.error("database out of reach until the lease ran out", extra=self._log_fields())
