@@ -32,7 +32,7 @@ from core.embedded.errors import StackError
 
 EXAMPLE_RECORDS = 5
 SIZES = {"forget": 200, "retain": 400, "unseen": 400}
-REAL_SIZES = {"forget": 12, "retain": 24, "unseen": 36}
+REAL_SIZES = {"forget": 12, "retain": 24, "unseen": 40}
 """People of the demo on a pre-trained model, which learns them fifty times as slowly."""
 
 console = Console(highlight=False, soft_wrap=True)
