@@ -176,7 +176,7 @@ def train(
         plan.restore(plan_state)
         del trial_updater
     if plan.attacker is not None and tuner is not None:
-        plan.attacker.learning_rate = tuner.learning_rate
+        plan.attacker.learning_rate = tuner.range_test_rate
     began = time.monotonic()
     for step, (epoch, records) in enumerate(order):
         if step < resumed:

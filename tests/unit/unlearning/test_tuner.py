@@ -201,9 +201,12 @@ def test_a_tuned_training_reports_its_rate_and_its_end_and_is_repeatable(method,
     assert rates[0] == rate.learning_rate
 
 
-@pytest.mark.parametrize("method", ["calibrated", "gradient_ascent"])
-def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, learned, tmp_path):
-    undisturbed, result = run(method, training=settings(epochs=3), sets=known_sets(), model=fresh(learned))
+@pytest.mark.parametrize(
+    ("method", "defence"), [("calibrated", "none"), ("gradient_ascent", "none"), ("gradient_ascent", "attacker")]
+)
+def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, defence, learned, tmp_path):
+    training = settings(epochs=3, relearning_defence=defence)
+    undisturbed, result = run(method, training=training, sets=known_sets(), model=fresh(learned))
     for fence in range(1, 30):
         events = []
         snapshots = Snapshots(tmp_path, fence, Fingerprint({}, b""), key=bytes(32), report=events.append)
@@ -215,7 +218,7 @@ def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(m
         try:
             _, resumed = run(
                 method,
-                training=settings(epochs=3),
+                training=training,
                 sets=known_sets(),
                 model=model,
                 events=events,
