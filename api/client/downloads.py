@@ -54,7 +54,7 @@ def _fill(sink: BinaryIO, url: str, stated: FileEntry, received: Received) -> St
         headers = {"Range": f"bytes={size}-", "If-Range": f'"{stated.sha256}"'} if size else {}
         call = Call("GET", url, headers={"Accept-Encoding": "identity", **headers})
         try:
-            answer: httpx.Response = yield Open(call)
+            answer: httpx.Response = yield Open(call, follow_redirects=True)
             if size and answer.status_code != 206:
                 _empty(sink)
                 received(-size)

@@ -127,6 +127,17 @@ def service_error(answer: httpx.Response) -> ServiceError:
     return _CLASSES.get(answer.status_code, ServiceError)(answer)
 
 
+def redirected(answer: httpx.Response) -> UnexpectedAnswer:
+    """Returns the error for a redirect that is not followed, with the scheme and host to which it leads."""
+    where = "nowhere"
+    if location := answer.headers.get("location"):
+        target = answer.url.join(location)
+        where = f"{target.scheme}://{target.netloc.decode()}"
+    return UnexpectedAnswer(
+        f"{answer.status_code}: the service redirects to {where}: name the service by the URL that it answers at"
+    )
+
+
 def no_answer(failure: httpx.TransportError) -> NoAnswer:
     """Returns the error for a failed connection."""
     unsent = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)

@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Send:
-    """Sends the call once. Reply: the answer, read to its end. Raises ServiceError, NoAnswer."""
+    """Sends the call once. Reply: the answer, read to its end.
+
+    Raises ServiceError, NoAnswer, UnexpectedAnswer.
+    """
 
     call: Call
 
@@ -29,10 +32,12 @@ class Send:
 class Open:
     """Sends the call once and closes the answer that is open. Reply: the answer, whose body `Read` gives.
 
-    Raises ServiceError, NoAnswer.
+    Raises ServiceError, NoAnswer, UnexpectedAnswer.
     """
 
     call: Call
+    follow_redirects: bool = False
+    """Whether the answer may come from elsewhere, such as an object store. Another host does not get the key."""
 
 
 @dataclass(frozen=True)

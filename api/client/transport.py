@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from api.client.call import Call
-from api.client.errors import UnlearningError, no_answer, service_error
+from api.client.errors import UnlearningError, no_answer, redirected, service_error
 from api.client.retries import Retries
 from api.client.steps import Emit, Items, Open, Pause, Read, Result, S, Send, Sleep, Step, Steps, T, Work, advance, fail
 
@@ -70,9 +70,9 @@ class _BlockingSteps:
         match step:
             case Send(call):
                 return _checked(self._http.send(_request(self._http, call)))
-            case Open(call):
+            case Open(call, follow):
                 self.close()
-                self._answer = self._http.send(_request(self._http, call), stream=True, follow_redirects=True)
+                self._answer = self._http.send(_request(self._http, call), stream=True, follow_redirects=follow)
                 if self._answer.is_error:
                     self._answer.read()
                 self._pieces = self._answer.iter_bytes()
@@ -142,9 +142,9 @@ class _AsyncSteps:
         match step:
             case Send(call):
                 return _checked(await self._http.send(_request(self._http, call)))
-            case Open(call):
+            case Open(call, follow):
                 await self.aclose()
-                self._answer = await self._http.send(_request(self._http, call), stream=True, follow_redirects=True)
+                self._answer = await self._http.send(_request(self._http, call), stream=True, follow_redirects=follow)
                 if self._answer.is_error:
                     await self._answer.aread()
                 self._pieces = self._answer.aiter_bytes()
@@ -184,6 +184,8 @@ def _request(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Reques
 def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.is_error:
         raise service_error(answer)
+    if 300 <= answer.status_code < 400 and answer.status_code != httpx.codes.NOT_MODIFIED:
+        raise redirected(answer)
     return answer
 
 
