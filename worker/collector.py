@@ -44,18 +44,20 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
 async def collect_snapshots(sessions: Sessions, root: Path, keys: FileKeys) -> int:
     """Removes snapshots of ended jobs from this machine, and their keys; returns the number of jobs.
 
-    A job may end on another machine, or while it is paused.
+    A job may end on another machine, or while it is paused. Raises StorageError, with all snapshots removed, where the
+    key store cannot be reached: `collect_snapshot_keys` deletes the keys later.
     """
     folders = dict(await asyncio.to_thread(lambda: list(scratch.snapshot_folders(root))))
-    removed = 0
+    removed = []
     for jobs in _batches(folders):
         async with sessions() as session:
             ended = await completion.ended_jobs(session, jobs)
         for job in ended:
-            await keys.discard(job)
             await asyncio.to_thread(scratch.remove_folder, folders[job])
-            removed += 1
-    return removed
+            removed.append(job)
+    for job in removed:
+        await keys.discard(job)
+    return len(removed)
 
 
 async def collect_snapshot_keys(sessions: Sessions, keys: FileKeys) -> int:

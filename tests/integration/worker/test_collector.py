@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 from sqlalchemy import text, update
 
 from core.records import completion, job_actions, leases
 from core.records.jobs import FileUse
 from core.records.tables import ModelRow
 from core.schema.ids import new_id
+from core.storage import StorageError
+from core.storage.file_keys import FileKeys
+from core.storage.key_store import StoredKeys
 from tests.integration.records.test_completion import finish
 from tests.integration.records.test_leases import claim
 from tests.integration.worker.worker_setup import WorkerSetup
@@ -85,6 +89,22 @@ async def test_snapshots_stay_until_their_job_ends_and_no_longer(setup: WorkerSe
     assert left == {running, paused, unknown}
     assert not (setup.scratch / cancelled).exists()
     assert (setup.scratch / done / "1").is_dir()
+
+
+async def test_a_key_store_out_of_reach_keeps_no_snapshot_on_the_disk(setup: WorkerSetup) -> None:
+    class UnreachableKeys(StoredKeys):
+        async def delete(self, file: str) -> None:
+            raise StorageError(f"{file} cannot be deleted now")
+
+    keys = FileKeys(setup.settings.service_key(), UnreachableKeys(setup.storage))
+    for _ in range(2):
+        job = await setup.scene.job()
+        (setup.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)
+        async with setup.scene.sessions.begin() as session:
+            await job_actions.cancel(session, setup.scene.organisation, job)
+    with pytest.raises(StorageError):
+        await collector.collect_snapshots(setup.scene.sessions, setup.scratch, keys)
+    assert list(setup.scratch.iterdir()) == []
 
 
 async def test_expired_files_are_deleted_with_their_bytes(setup: WorkerSetup) -> None:
