@@ -36,8 +36,8 @@ UNIQUE_VIOLATION = "23505"
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a job's status. A change into a terminal status also sets `finished_at`, and empties the column
-    with the key of the job's snapshots."""
+    """One change of a job's status. A change that ends a job also sets `finished_at`, and empties the column with the
+    key of the job's snapshots. A failed job has ended already: its cancelling keeps the time of the failure."""
 
     sources: frozenset[Status | None]
     """Statuses that the change may start from; None: the job does not exist yet."""
@@ -198,8 +198,10 @@ async def resume(session: AsyncSession, job: JobRow, *, key: str | None = None) 
 
 async def cancel(session: AsyncSession, job: JobRow, *, key: str | None = None) -> None:
     """Cancels a queued, paused or failed job."""
+    active = job.status not in TERMINAL
     _set_status(job, CANCEL)
-    await _destroy_samples(session, job)
+    if active:  # the failure has destroyed the samples of a failed job; those of today are of later jobs
+        await _destroy_samples(session, job)
     await _publish(session, job, CANCEL, {}, key=key)
 
 
@@ -214,12 +216,13 @@ async def retry(session: AsyncSession, job: JobRow, *, key: str | None = None) -
 def _set_status(job: JobRow, change: Change) -> None:
     if not change.is_allowed(job):
         raise InvalidChange(job.id, job.status, change.target)
+    ends = change.target in TERMINAL and job.status not in TERMINAL
     job.status = change.target
     for column in change.clears:
         setattr(job, column, None)
     if change.raises_fence:
         job.fence += 1
-    if change.target in TERMINAL:
+    if ends:
         job.finished_at = func.clock_timestamp()
         job.snapshot_key = None  # snapshots left on a disk are now unreadable
 

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, select, text
+from sqlalchemy import inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
 from core.records import job_status
 from core.records.job_status import Change, InvalidChange
-from core.records.tables import JobRow
+from core.records.tables import JobRow, SampleKeyRow
+from core.schema.ids import new_id
 from core.schema.jobs import STATUSES, TERMINAL, Requested, Status
 from tests.integration.records.scene import Scene
 
@@ -123,3 +124,20 @@ async def test_a_refusal_of_the_database_is_not_taken_for_a_busy_head(scene: Sce
         set_committed_value(row, "status", "queued")
         with pytest.raises(IntegrityError, match="from succeeded to running"):
             await job_status.start(session, row, worker="w", lease_seconds=30)
+
+
+@pytest.mark.parametrize("source", ["queued", "paused", "failed"])
+async def test_cancelling_ends_only_a_job_that_has_not_ended(scene: Scene, source: Status) -> None:
+    """A failed job keeps the time of its failure, and the samples that later jobs of its model have kept."""
+    job = await job_in(scene, source, None)
+    key = SampleKeyRow(id=new_id("samples"), organisation=scene.organisation, model="demo", wrapped_key=bytes(60))
+    async with scene.sessions.begin() as session:
+        await session.execute(update(JobRow).where(JobRow.id == job).values(attempts=1))
+        session.add(key)
+    before = await scene.row(job)
+    await make(scene, job, job_status.CANCEL)
+    after = await scene.row(job)
+    ended = source == "failed"
+    assert (after.finished_at == before.finished_at) == ended
+    async with scene.sessions() as session:
+        assert (await session.get(SampleKeyRow, key.id) is not None) == ended
