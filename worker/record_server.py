@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +15,8 @@ from core.records.earlier_requests import StoredRequest
 from core.records.retry import is_transient
 from core.records.tables import FileRow, JobFile
 from core.schema.bad_record import BadRecord
-from core.schema.job_spec import RecordSet
 from core.schema.previously_forgotten import records_of_each
+from core.schema.record import Record
 from core.schema.record_sample import RecordSample
 from core.storage import NotStored, Storage
 from core.storage.file_keys import FileKeys, KeyDestroyed
@@ -46,7 +46,7 @@ class RecordServer:
         keys: FileKeys,
         earlier: Sequence[StoredRequest] = (),
     ) -> None:
-        """`earlier` are requests of which a sample of records is served as well, as far as their text is stored."""
+        """`earlier` are requests whose records are served as well, as far as their text is stored."""
         self._path = path
         self._token = token.encode()
         self._sets = sets
@@ -90,7 +90,7 @@ class RecordServer:
                 await self._send(writer, use, file)
             for stored in self._earlier:
                 if stored.file is not None:
-                    await self._send_sample(writer, stored.request.job, stored.file)
+                    await self._send_earlier(writer, stored.request.job, stored.file)
             self._finish(None)
         except ConnectionError:
             self._finish(None)  # the child is gone, and its exit status tells why
@@ -112,37 +112,29 @@ class RecordServer:
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
         if use.job != self._sets[0][0].job:
             head["job"] = use.job  # a companion's own set
-        buffer = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
-        separator = b""
+        line = _Line(writer, head)
         async for record in stored_records(self._storage, file, self._keys):
-            buffer += separator + record.to_json().encode()
-            separator = b","
-            if len(buffer) >= _BUFFER_BYTES:
-                writer.write(bytes(buffer))
-                buffer.clear()
-                await writer.drain()
-        writer.write(bytes(buffer) + b"]}\n")
-        await writer.drain()
+            await line.add(record)
+        await line.end({})
 
-    async def _send_sample(self, writer: asyncio.StreamWriter, job: str, file: FileRow) -> None:
-        """Sends a sample of an earlier job's records. Nothing is sent where its text cannot be read any more: the file
-        may be deleted at any time, and this job does without it."""
+    async def _send_earlier(self, writer: asyncio.StreamWriter, job: str, file: FileRow) -> None:
+        """Sends the records of an earlier job, and the places of those to measure.
+
+        All records are sent, because the child trains on none of them. A sample of them is measured.
+        A file that cannot be read does not fail this job. The line then ends early and gives the reason.
+        """
         sample = RecordSample(records_of_each(len(self._earlier)))
+        line = _Line(writer, {"name": "forget", "earlier": job})
+        end: dict[str, object]
         try:
             async for record in stored_records(self._storage, file, self._keys):
                 sample.add(record)
+                await line.add(record)
+            end = {"positions": [position for position, _ in sample.records()]}
         except (NotStored, SealBroken, BadRecord) as error:
             log.warning("an earlier job's records are not measured again", extra={"of": job, **error_fields(error)})
-            return
-        sampled = sample.records()
-        line = RecordSet(
-            name="forget",
-            earlier=job,
-            positions=[position for position, _ in sampled],
-            records=[record for _, record in sampled],
-        )
-        writer.write(line.model_dump_json(exclude_none=True).encode() + b"\n")
-        await writer.drain()
+            end = {"positions": [], "unread": "deleted" if isinstance(error, NotStored) else "unreadable"}
+        await line.end(end)
 
     def _finish(self, failure: AttemptFailed | None) -> None:
         if self._sent.done():
@@ -151,6 +143,33 @@ class RecordServer:
             self._sent.set_result(None)
         else:
             self._sent.set_exception(failure)
+
+
+class _Line:
+    """A line of `core.schema.job_spec.RecordSet` that is written as its records come."""
+
+    def __init__(self, writer: asyncio.StreamWriter, head: Mapping[str, object]) -> None:
+        self._writer = writer
+        self._buffer = bytearray(json.dumps(head)[:-1].encode() + b', "records": [')
+        self._separator = b""
+
+    async def add(self, record: Record) -> None:
+        """Writes the next record."""
+        self._buffer += self._separator + record.to_json().encode()
+        self._separator = b","
+        if len(self._buffer) >= _BUFFER_BYTES:
+            await self._flush()
+
+    async def end(self, tail: Mapping[str, object]) -> None:
+        """Ends the line with the fields that are known only after the records."""
+        fields = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in tail.items())
+        self._buffer += b"]" + fields.encode() + b"}\n"
+        await self._flush()
+
+    async def _flush(self) -> None:
+        self._writer.write(bytes(self._buffer))
+        self._buffer.clear()
+        await self._writer.drain()
 
 
 def _same_user(connection: socket.socket) -> bool:

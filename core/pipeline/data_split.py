@@ -30,7 +30,8 @@ def split_sets(sets: list[RecordSet], earlier: Sequence[RecordSet] = ()) -> Data
     Then records are left out. A text of the forget set, a text that contains one and a text within one stay in the
     forget set alone: no other set trains on them, and none but `probes` measures them. A text that trains in one set
     measures in no set. Pinned and unseen texts are the exception: they measure, and train in no set.
-    Records of `earlier` requests are left out like those of the forget set: training on them would bring them back.
+    All records of `earlier` requests are left out like those of the forget set, measured again or not: training on them
+    would bring them back. Text that is deleted cannot be compared, so nothing is left out for it.
     """
     data = DataSplit(TrainingSets(forget=[]))
     for records in sets:

@@ -14,11 +14,12 @@ def separate_earlier(sets: Sequence[RecordSet]) -> tuple[list[RecordSet], list[R
 
 
 def match_requests(requests: Sequence[EarlierRequest], sets: Sequence[RecordSet]) -> list[EarlierRecords]:
-    """Returns each request with its records and their positions; no record where its text was not handed over."""
+    """Returns each request with the records to measure and their positions; none where its text cannot be read."""
     records_of = {records.earlier: records for records in sets}
     matched = []
     for request in requests:
         records = records_of.get(request.job)
-        sampled = [] if records is None else list(zip(records.positions or [], records.records, strict=True))
+        places = [] if records is None else records.positions or []
+        sampled = [] if records is None else [(place, records.records[place]) for place in places]
         matched.append(EarlierRecords(request, sampled))
     return matched

@@ -26,7 +26,9 @@ def summarize_previously_forgotten(entries: Sequence[ReportPreviouslyForgotten])
     if returned := states.count("returned"):
         sentences.append(f"Text that {_jobs(returned)} made the model forget has come back, at least in part.")
     if forgotten := states.count("forgotten"):
-        sentences.append(f"The text that {_jobs(forgotten)} made the model forget was measured again: none came back.")
+        sampled = any(entry.state == "forgotten" and entry.measured < entry.records for entry in entries)
+        text = "A sample of the text" if sampled else "The text"
+        sentences.append(f"{text} that {_jobs(forgotten)} made the model forget was measured again: none came back.")
     if gone := states.count("not_measured"):
         sentences.append(
             f"The text that {_jobs(gone)} made the model forget is no longer stored: whether it is still forgotten"

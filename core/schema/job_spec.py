@@ -23,7 +23,7 @@ from core.schema.evaluation import MeasurementChoice, SetName
 from core.schema.job_sources import RetainKind
 from core.schema.jobs import Output, Part, SetUsed
 from core.schema.policies import Policy
-from core.schema.previously_forgotten import EarlierRequest
+from core.schema.previously_forgotten import EarlierRequest, Unread
 from core.schema.record import Record
 from core.schema.strict import Strict
 from core.schema.training import Training
@@ -41,7 +41,9 @@ class RecordSet(Strict):
     earlier: str | None = None
     """The earlier job that made the model forget these records; None: a set of this job."""
     positions: list[int] | None = None
-    """Of a sample of an earlier job's records: their places in the file, from 0."""
+    """Of an earlier job's records: the places in `records`, from 0, of those that are measured again."""
+    unread: Unread | None = None
+    """Why an earlier job's records cannot be measured: then `records` ends where reading ended. None: they can be."""
     records: list[Record]
 
 

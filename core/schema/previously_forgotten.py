@@ -20,6 +20,9 @@ ALL_RECORDS = 1024
 
 State = Literal["forgotten", "returned", "not_measured"]
 
+Unread = Literal["deleted", "unreadable"]
+"""Why the text of an earlier request cannot be measured: its file is gone, or is stored but cannot be read."""
+
 
 def records_of_each(requests: int) -> int:
     """Returns how many records of each of so many earlier requests are measured again at most."""

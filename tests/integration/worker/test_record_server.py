@@ -13,8 +13,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from core.pipeline.earlier_requests import match_requests
+from core.records.earlier_requests import StoredRequest
 from core.records.tables import FileRow, JobFile
 from core.schema.job_spec import RecordSet
+from core.schema.previously_forgotten import EarlierRequest
 from core.storage import Storage, open_storage
 from core.storage.file_keys import FileKeys
 from core.storage.uploads import store_upload
@@ -110,6 +113,32 @@ async def test_records_that_cannot_be_read_fail_the_attempt(storage: Storage, tm
     error = failure.value.error
     assert error.code == ("file_gone" if fault == "gone" else "file_damaged")
     assert not error.retryable
+
+
+async def test_all_records_of_an_earlier_job_arrive_and_a_sample_is_marked(storage: Storage, tmp_path: Path) -> None:
+    own = await store_sealed(storage, "file-1", b'{"text": "x"}\n', name="forget")
+    lines = b"".join(b'{"text": "record %d"}\n' % number for number in range(500))
+    whole = await store_sealed(storage, "file-2", lines, name="forget")
+    broken = await store_sealed(storage, "file-3", b'{"text": "first"}\n{"other": 1}\n', name="forget")
+    deleted = await store_sealed(storage, "file-4", lines, name="forget")
+    await storage.delete("files/file-4")
+    earlier = [
+        StoredRequest(EarlierRequest(job=job, records=500, last_measured=job), file)
+        for job, (_, file) in {"job-4": deleted, "job-3": broken, "job-2": whole}.items()
+    ]
+    path = tmp_path / "records"
+    async with RecordServer(path, "token", [own], storage=storage, keys=KEYS, earlier=earlier) as server:
+        _, gone, unreadable, read = await request_records(path, "token")
+        await server.wait_sent()
+    assert [record.text for record in read.records] == [f"record {number}" for number in range(500)]
+    assert read.positions is not None
+    assert (read.earlier, read.unread, len(read.positions)) == ("job-2", None, 64)
+    assert read.positions == sorted(set(read.positions))
+    assert (unreadable.earlier, unreadable.unread, unreadable.positions) == ("job-3", "unreadable", [])
+    assert (gone.earlier, gone.unread, gone.positions, gone.records) == ("job-4", "deleted", [], [])
+    sampled = match_requests([stored.request for stored in earlier], [gone, unreadable, read])
+    assert [len(request.records) for request in sampled] == [0, 0, 64]
+    assert all(record.text == f"record {position}" for position, record in sampled[2].records)
 
 
 async def test_a_child_that_hangs_up_is_not_a_failure_of_the_server(storage: Storage, tmp_path: Path) -> None:

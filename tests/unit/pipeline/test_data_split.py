@@ -132,7 +132,7 @@ def test_texts_of_earlier_requests_neither_train_nor_measure_in_other_sets() -> 
     around = [Record(text=f"Entry {number} of the register says that {secret}, no more.") for number in range(6)]
     unseen = RecordSet(name="unseen", records=[*records("unseen", 14), *around])
     forget = RecordSet(name="forget", records=records("forget", 2))
-    earlier = RecordSet(name="forget", earlier="job-1", positions=[4], records=[Record(text=secret)])
+    earlier = RecordSet(name="forget", earlier="job-1", positions=[], records=[Record(text=secret)])
     data = split_sets([forget, retain, unseen], [earlier])
     others = [record for retain_set in data.training.retain for record in retain_set.records] + data.training.unseen
     others += data.measuring["retain"] + data.measuring["unseen"]
