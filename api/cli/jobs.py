@@ -1,6 +1,6 @@
 """`unlearn jobs`: lists, shows, follows and downloads jobs."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,6 +137,6 @@ def _due(job: Job) -> str | None:
         return None
     if job.status not in UNFULFILLED:
         return job.due.isoformat()
-    days = (job.due - date.today()).days
+    days = (job.due - datetime.now(UTC).date()).days  # the service counts days in UTC
     left = f"in {days} days" if days > 1 else "tomorrow" if days == 1 else "today" if days == 0 else "overdue"
     return f"{job.due.isoformat()} ({left})"
