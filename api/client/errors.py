@@ -67,7 +67,8 @@ class ServiceError(UnlearningError):
             document = {}
         document = document if isinstance(document, dict) else {}
         self.status = answer.status_code
-        self.problem = str(document.get("type", "")).removeprefix(PROBLEM_TYPE)
+        kind = str(document.get("type", ""))
+        self.problem = kind.removeprefix(PROBLEM_TYPE) if kind.startswith(PROBLEM_TYPE) else ""
         """The name of the kind of problem, such as `not-released`; empty: a proxy answered, not the service."""
         self.title = str(document.get("title") or answer.reason_phrase)
         self.detail = str(document.get("detail") or "")

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from api.client.call import Call
 from api.client.errors import Conflict, NoAnswer, RateLimited, ServiceError, Unavailable, UnlearningError
 
-NOT_DONE = (429, 503)
-"""Statuses by which a request was put off before any of its work was done."""
-
 
 @dataclass(frozen=True)
 class Retries:
@@ -35,7 +32,7 @@ def may_repeat(call: Call, error: UnlearningError) -> bool:
     if isinstance(error, Conflict):  # the first request is still under way, or the signer has not signed yet
         return call.repeatable and error.retry_after is not None
     if isinstance(error, RateLimited | Unavailable):
-        return call.repeatable or error.status in NOT_DONE
+        return call.repeatable or _put_off(error)
     return False
 
 
@@ -43,4 +40,12 @@ def may_have_worked(error: UnlearningError) -> bool:
     """Returns whether the service may have done the work of a call that ended with this error."""
     if isinstance(error, NoAnswer):
         return error.sent
-    return isinstance(error, ServiceError) and error.status not in NOT_DONE
+    return isinstance(error, ServiceError) and not _put_off(error)
+
+
+def _put_off(error: ServiceError) -> bool:
+    """Returns whether the answer tells that the request was put off before any of its work was done.
+
+    A 503 tells it in the service's own words only: a proxy answers 503 for a request that it has passed on, too.
+    """
+    return error.status == 429 or (error.status == 503 and error.problem != "")

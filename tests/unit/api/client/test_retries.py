@@ -5,7 +5,7 @@ import pytest
 
 from api.client import Conflict, NoAnswer, NotFound, RateLimited, Retries, ServiceError, Unavailable, UnlearningError
 from api.client.call import Call, create, delete, get, post
-from api.client.errors import no_answer, service_error
+from api.client.errors import PROBLEM_TYPE, no_answer, service_error
 from api.client.steps import Pause, Result, Send, advance, fail, send
 
 GET, CREATE, ACTION, DELETE = get("/v1/jobs"), create("/v1/jobs", {}, None), post("/v1/jobs/job-0/cancel"), delete("/x")
@@ -16,6 +16,10 @@ def problem(status: int, **headers: str) -> ServiceError:
     return service_error(httpx.Response(status, headers={name.replace("_", "-"): it for name, it in headers.items()}))
 
 
+def service_problem(status: int, type: str = f"{PROBLEM_TYPE}service-unavailable") -> ServiceError:
+    return service_error(httpx.Response(status, json={"type": type}))
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
@@ -23,8 +27,9 @@ def problem(status: int, **headers: str) -> ServiceError:
         (CREATE, no_answer(httpx.ReadError("lost"))),
         (ACTION, no_answer(httpx.ConnectError("refused"))),
         (ACTION, problem(429, retry_after="3")),
-        (ACTION, problem(503)),
+        (ACTION, service_problem(503)),
         (CREATE, problem(502)),
+        (CREATE, problem(503)),
         (CREATE, problem(504)),
         (CREATE, problem(409, retry_after="1")),
     ],
@@ -42,6 +47,8 @@ def test_a_call_whose_work_cannot_be_done_twice_is_sent_again(call: Call, error:
     [
         (ACTION, no_answer(httpx.ReadError("lost"))),
         (ACTION, problem(502)),
+        (ACTION, problem(503)),
+        (ACTION, service_problem(503, "about:blank")),
         (ACTION, problem(409, retry_after="1")),
         (CREATE, problem(409)),
         (GET, problem(500)),
@@ -56,7 +63,7 @@ def test_any_other_failure_is_raised_at_once(call: Call, error: UnlearningError)
 
 
 def test_a_deleted_thing_is_gone_after_an_attempt_that_may_have_deleted_it() -> None:
-    for lost, gone in ((no_answer(httpx.ReadError("lost")), True), (problem(503), False)):
+    for lost, gone in ((no_answer(httpx.ReadError("lost")), True), (problem(503), True), (service_problem(503), False)):
         steps = send(DELETE)
         advance(steps)
         fail(steps, lost)
