@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import ValidationError
@@ -26,6 +27,16 @@ ROUND_SECONDS = 1.0
 BATCH = 100
 
 
+@dataclass(frozen=True)
+class StatementKeys:
+    """The keys that sign a statement and the model that it is about, each with its id."""
+
+    evidence_id: str
+    evidence: PrivateKey
+    model_id: str
+    model: EllipticCurvePrivateKey
+
+
 class Signer:
     """Signs until it is told to stop. Several signers on one folder of keys do no harm: what is signed, is signed."""
 
@@ -38,16 +49,17 @@ class Signer:
         """Works in rounds until `stop` is set.
 
         A round is repeated where the database or the folder of keys cannot be reached. Raises any other error, such as
-        KeyMissing: it would come again in each round, and nobody would see that nothing is signed.
+        KeyMissing: it would come again in each round, and nobody would see that nothing is signed. Heads are signed
+        before statements: an error of one job, which ends process after process, holds them up for no organisation.
         """
         next_heads = 0.0
         while not stop.is_set():
             now = asyncio.get_running_loop().time()
             healthy = await self._attempt("keys", self.ensure_keys)
-            healthy = healthy and await self._attempt("statements", self.sign_statements)
             if now >= next_heads and healthy:
                 healthy = await self._attempt("heads", self.sign_heads)
                 next_heads = now + self._head_seconds if healthy else next_heads
+            healthy = healthy and await self._attempt("statements", self.sign_statements)
             if healthy:
                 self._folder.mark_alive()
             try:
@@ -87,38 +99,56 @@ class Signer:
         return True
 
     async def sign_statements(self) -> int:
-        """Signs statements about all jobs that wait for one; returns how many it signed."""
-        signed = 0
+        """Signs statements about all jobs that wait for one; returns how many it signed.
+
+        A job whose statement fails goes to the end of the queue. Raises the first unexpected error of a job when the
+        statements about the other jobs are committed.
+        """
+        signed, faults = 0, []
         async with self._sessions.begin() as session:
             taken = await statements.take_requests(session, limit=BATCH)
+            if not taken:
+                return 0
+            keys = await self._statement_keys(session)
             for job, organisation in taken:
                 try:
                     async with session.begin_nested():
-                        signed += await self._sign_statement(session, organisation, job)
+                        signed += await self._sign_statement(session, organisation, job, keys)
                 except ValidationError:  # a row that this version cannot read must not hold up the other jobs
                     log.warning("no statement about %s: a row of it cannot be read", job)
                     await statements.request(session, job)
+                except Exception as error:
+                    if is_outage(error):
+                        raise
+                    log.error("no statement about %s: %s", job, type(error).__name__)
+                    await statements.request(session, job)
+                    faults.append(error)
+        if faults:
+            raise faults[0]
         return signed
 
-    async def _sign_statement(self, session: AsyncSession, organisation: str, job: str) -> int:
-        key_id, key = await self._active(session, "evidence")
-        model_key_id, model_key = await self._active(session, "model")
-        if not isinstance(model_key, EllipticCurvePrivateKey):
+    async def _statement_keys(self, session: AsyncSession) -> StatementKeys:
+        evidence_id, evidence = await self._active(session, "evidence")
+        model_id, model = await self._active(session, "model")
+        if not isinstance(model, EllipticCurvePrivateKey):
             raise TypeError("the key for models is no elliptic curve key")
+        return StatementKeys(evidence_id, evidence, model_id, model)
+
+    async def _sign_statement(self, session: AsyncSession, organisation: str, job: str, keys: StatementKeys) -> int:
         report = await assemble(session, organisation, job)
         signed_at = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         try:
             if report is None:
                 return 0
-            envelope = sign_statement(report, key, signed_at=signed_at)
-            model_signature = sign_model(report.model.id, checkpoint_files(report), model_key)
+            envelope = sign_statement(report, keys.evidence, signed_at=signed_at)
+            model_signature = sign_model(report.model.id, checkpoint_files(report), keys.model)
         except NoCheckpoint:
             return 0
         row = StatementRow(
             job=job,
-            key=key_id,
+            key=keys.evidence_id,
             envelope=envelope.model_dump(),
-            model_key=model_key_id,
+            model_key=keys.model_id,
             model_signature=model_signature,
             signed_at=signed_at,
         )
