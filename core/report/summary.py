@@ -40,7 +40,7 @@ def _what_happened(report: Report) -> str:
     if report.status == "failed":
         reason = f" The reason: {report.error.message.rstrip('.')}." if report.error else ""
         return f"The job failed and made no new model.{reason}"
-    if report.status == "cancelled" and any(attempt.end == "failed" for attempt in report.attempts):
+    if report.status == "cancelled" and _had_failed(report):
         return "The job failed, and a person cancelled it afterwards. It made no new model."
     if report.status == "cancelled":
         return "The job was cancelled before its end. It made no new model."
@@ -62,6 +62,13 @@ def _what_happened(report: Report) -> str:
         f"The service changed a copy of {model} so that it forgets {counted}, and measured it before and after. A"
         f" record is one text, or one question with its answer.{_shared(len(report.shared_run))}"
     )
+
+
+def _had_failed(report: Report) -> bool:
+    """Returns whether the job had failed when it was cancelled. A failure before a retry does not count."""
+    changes = [action.action for action in report.actions if action.object == report.job]
+    ends = [change for change in changes if change in ("job.failed", "job.requeued", "job.cancelled")]
+    return ends[-2:] == ["job.failed", "job.cancelled"]
 
 
 def _shared(others: int) -> str:

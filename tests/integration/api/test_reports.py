@@ -88,6 +88,31 @@ async def test_a_cancelled_job_has_a_report(service: Service, client: httpx.Asyn
     assert report.summary == ["The job was cancelled before its end. It made no new model."]
 
 
+async def test_a_job_cancelled_after_its_retry_is_not_told_to_have_failed(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await register_ready_model(service, client)
+    error = {"code": "loss_is_nan", "message": "the loss became NaN", "blame": "user", "retryable": False}
+    summaries = []
+    for end in ("failed", "queued", "running"):
+        job = (await submit_job(client))["id"]
+        fence = await claim_job(service, job)
+        async with service.sessions.begin() as session:
+            await leases.fail_or_retry(session, await leases.lock_job(session, job, fence), error, max_failures=1)
+        if end != "failed":
+            assert (await client.post(f"/v1/jobs/{job}/retry")).status_code == 202
+        if end == "running":
+            fence = await claim_job(service, job)
+        assert (await client.post(f"/v1/jobs/{job}/cancel")).status_code == 202
+        if end == "running":
+            async with service.sessions.begin() as session:
+                await leases.confirm_cancel(session, job, fence)
+        summaries.append((await report_of(client, job)).summary)
+    before_its_end = ["The job was cancelled before its end. It made no new model."]
+    failed = ["The job failed, and a person cancelled it afterwards. It made no new model."]
+    assert summaries == [failed, before_its_end, before_its_end]
+
+
 async def test_attempts_before_a_retry_stay_in_the_report(service: Service, client: httpx.AsyncClient) -> None:
     await register_ready_model(service, client)
     job = await submit_job(client)
