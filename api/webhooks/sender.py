@@ -14,7 +14,7 @@ from api.webhooks.address_rules import AddressRules
 from api.webhooks.request import ATTEMPT_SECONDS, open_client, post
 from api.webhooks.signature import open_secret, sign
 from core.records import webhooks
-from core.records.retry import is_outage
+from core.records.retry import OutageWait
 from core.records.webhooks import TakenDelivery
 from core.schema.webhooks import AttemptError, DeliveryAttempt, WebhookMessage
 
@@ -37,7 +37,8 @@ log = structlog.get_logger()
 class WebhookSender:
     """Sends due messages until it is stopped; a message under way is then sent again by another process.
 
-    While the database cannot be reached, or is not migrated yet, it waits. Any other error ends the process: an API
+    While the database cannot be reached, or is not migrated yet, it waits; for rights that are missing it waits a
+    minute at most. Any other error ends the process: an API
     that goes on without its sender would look healthy, and no message would arrive.
     """
 
@@ -45,6 +46,7 @@ class WebhookSender:
         self._sessions = sessions
         self._service_key = service_key
         self._rules = rules
+        self._outages = OutageWait()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -64,7 +66,7 @@ class WebhookSender:
                 try:
                     taken = await self._take(AT_A_TIME - len(sending))
                 except Exception as error:
-                    if not is_outage(error):
+                    if not self._outages.covers(error):
                         raise
                     log.warning("webhooks_wait", error=type(error).__name__)
                     taken = []
@@ -105,7 +107,7 @@ class WebhookSender:
                 final = error in ("gone", "secret")
                 await webhooks.record_attempt(session, delivery.id, attempt, pauses=pauses, final=final)
         except Exception as lost:
-            if not is_outage(lost):
+            if not self._outages.covers(lost):
                 raise
             # the message is sent again when the lease is over
             log.warning("webhook_attempt_not_recorded", delivery=delivery.id, error=type(lost).__name__)

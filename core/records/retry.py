@@ -1,6 +1,7 @@
 """Retries of a short step whose connection to the database broke."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -12,8 +13,13 @@ T = TypeVar("T")
 PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds before each retry: long enough for a pooler that restarts, short enough for a caller who waits."""
 
-_NOT_MIGRATED = ("42P01", "42703", "42501")
-"""SQLSTATEs (PostgreSQL, appendix A): an undefined table, an undefined column, rights that are not granted yet."""
+GRANT_SECONDS = 60.0
+"""The longest that a process waits for its rights: `unlearn migrate` grants them right after its migrations."""
+
+_NOT_MIGRATED = ("42P01", "42703")
+"""SQLSTATEs (PostgreSQL, appendix A): an undefined table, an undefined column."""
+_NOT_GRANTED = "42501"
+"""SQLSTATE of an insufficient privilege: rights that are to be granted in a moment, or that are missing for good."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -30,8 +36,28 @@ def is_outage(error: BaseException) -> bool:
 
     A process that serves before the database is migrated waits for that.
     """
-    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return is_transient(error) or state in _NOT_MIGRATED
+    return is_transient(error) or _sqlstate(error) in _NOT_MIGRATED
+
+
+class OutageWait:
+    """The errors that a process waits out while it serves: outages, and for a bounded time rights not granted yet."""
+
+    def __init__(self, *, grant_seconds: float = GRANT_SECONDS) -> None:
+        self._grant_seconds = grant_seconds
+        self._refused_since: float | None = None
+
+    def covers(self, error: BaseException) -> bool:
+        """Whether to try again after this error. A missing right counts for `grant_seconds` from the first refusal."""
+        if _sqlstate(error) != _NOT_GRANTED:
+            return is_outage(error)
+        now = time.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        return now - self._refused_since < self._grant_seconds
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
 async def retry_transient(step: Callable[[], Awaitable[T]]) -> T:

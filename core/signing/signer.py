@@ -15,7 +15,7 @@ from core.evidence.model_signature import sign_model
 from core.evidence.signed_head import sign_head
 from core.evidence.statement import NoCheckpoint, checkpoint_files, sign_statement
 from core.records import signing, statements
-from core.records.retry import is_outage
+from core.records.retry import OutageWait
 from core.records.tables import SignedHeadRow, StatementRow
 from core.report.assembly import assemble
 from core.schema.signing_keys import PURPOSES, Purpose
@@ -44,13 +44,15 @@ class Signer:
         self._sessions = sessions
         self._folder = folder
         self._head_seconds = head_seconds
+        self._outages = OutageWait()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works in rounds until `stop` is set.
 
-        A round is repeated where the database or the folder of keys cannot be reached. Raises any other error, such as
-        KeyMissing: it would come again in each round, and nobody would see that nothing is signed. Heads are signed
-        before statements: an error of one job, which ends process after process, holds them up for no organisation.
+        A round is repeated where the database or the folder of keys cannot be reached, and for a minute at most where
+        rights are missing. Raises any other error, such as KeyMissing: it would come again in each round, and nobody
+        would see that nothing is signed. Heads are signed before statements: an error of one job, which ends process
+        after process, holds them up for no organisation.
         """
         next_heads = 0.0
         while not stop.is_set():
@@ -118,7 +120,7 @@ class Signer:
                     log.warning("no statement about %s: a row of it cannot be read", job)
                     await statements.request(session, job)
                 except Exception as error:
-                    if is_outage(error):
+                    if self._outages.covers(error):
                         raise
                     log.error("no statement about %s: %s", job, type(error).__name__)
                     await statements.request(session, job)
@@ -191,7 +193,7 @@ class Signer:
         try:
             done = await step()
         except Exception as error:
-            if not is_outage(error):
+            if not self._outages.covers(error):
                 raise
             log.warning("signing step %s failed: %s", name, type(error).__name__)
             return False

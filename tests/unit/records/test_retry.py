@@ -1,9 +1,11 @@
 """The errors of the database that pass by themselves, and those that do not."""
 
+import time
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from core.records.retry import is_outage, is_transient
+from core.records.retry import OutageWait, is_outage, is_transient
 
 
 def error_of(state: str) -> DBAPIError:
@@ -18,7 +20,7 @@ def error_of(state: str) -> DBAPIError:
         ("57P01", True, True),  # the server shuts down
         ("40P01", True, True),  # a deadlock
         ("42P01", False, True),  # a table that a migration has still to make
-        ("42501", False, True),  # rights that are still to be granted
+        ("42501", False, False),  # rights that are missing, perhaps for good
         ("P0001", False, False),  # a trigger refuses
         ("23505", False, False),  # a row that is there already
     ],
@@ -30,3 +32,13 @@ def test_an_error_of_the_database_passes_or_not_by_its_state(state: str, transie
 def test_a_network_that_is_down_passes_and_a_fault_of_the_code_does_not() -> None:
     assert is_outage(ConnectionRefusedError())
     assert not is_outage(KeyError("attempt"))
+
+
+def test_a_missing_right_is_waited_for_but_not_for_ever() -> None:
+    wait = OutageWait(grant_seconds=0.2)
+    assert wait.covers(error_of("42501"))  # migrations grant it in a moment
+    time.sleep(0.25)
+    assert not wait.covers(error_of("42501"))
+    assert wait.covers(error_of("42P01"))
+    assert not wait.covers(KeyError("attempt"))
+    assert OutageWait().covers(error_of("42501"))
