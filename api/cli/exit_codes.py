@@ -1,6 +1,15 @@
 """Exit codes of the `unlearn` command (docs/operations.md)."""
 
-from api.client import DigestMismatch, NoAnswer, NoServiceNamed, NotAnId, RateLimited, Unavailable, UnlearningError
+from api.client import (
+    DigestMismatch,
+    NoAnswer,
+    NoServiceNamed,
+    NotAnId,
+    NotSendable,
+    RateLimited,
+    Unavailable,
+    UnlearningError,
+)
 
 REFUSED = 1
 """The service refused, or the job did not succeed."""
@@ -21,6 +30,6 @@ def exit_code(error: UnlearningError) -> int:
             return NO_ANSWER
         case DigestMismatch():
             return WRONG_BYTES
-        case NoServiceNamed() | NotAnId():
+        case NoServiceNamed() | NotAnId() | NotSendable():
             return WRONG_CALL
     return REFUSED

@@ -45,7 +45,10 @@ class UnlearningClient(Resources[BlockingTransport]):
     """
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
-        """`url` and `key` default to UNLEARN_URL and UNLEARN_KEY. Raises NoServiceNamed where one is missing."""
+        """`url` and `key` default to UNLEARN_URL and UNLEARN_KEY.
+
+        Raises NoServiceNamed where one is missing, NotSendable for a URL of a wrong form.
+        """
         self._transport = BlockingTransport(*_named(url, key), retries or Retries())
         super().__init__(self._transport)
 
@@ -69,7 +72,10 @@ class AsyncUnlearningClient(Resources[AsyncTransport]):
     """
 
     def __init__(self, url: str | None = None, key: str | None = None, *, retries: Retries | None = None) -> None:
-        """`url` and `key` default to UNLEARN_URL and UNLEARN_KEY. Raises NoServiceNamed where one is missing."""
+        """`url` and `key` default to UNLEARN_URL and UNLEARN_KEY.
+
+        Raises NoServiceNamed where one is missing, NotSendable for a URL of a wrong form.
+        """
         self._transport = AsyncTransport(*_named(url, key), retries or Retries())
         super().__init__(self._transport)
 

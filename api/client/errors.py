@@ -24,6 +24,10 @@ class NotAnId(UnlearningError, ValueError):
     """A text cannot be an id or a name: it is empty, or would name another address."""
 
 
+class NotSendable(UnlearningError, ValueError):
+    """The request cannot be sent: the service's URL or the key has a form that HTTP does not allow."""
+
+
 class NoAnswer(UnlearningError):
     """The service did not answer. `sent` tells whether it may have received the request all the same."""
 
@@ -33,7 +37,7 @@ class NoAnswer(UnlearningError):
 
 
 class UnexpectedAnswer(UnlearningError):
-    """The answer has a form that this version of the client does not know."""
+    """The answer is a redirect, cannot be decoded, or has a form that this version of the client does not know."""
 
 
 class DigestMismatch(UnlearningError):
@@ -137,6 +141,18 @@ def redirected(answer: httpx.Response) -> UnexpectedAnswer:
     return UnexpectedAnswer(
         f"{answer.status_code}: the service redirects to {where}: name the service by the URL that it answers at"
     )
+
+
+def request_error(failure: httpx.RequestError | httpx.InvalidURL) -> UnlearningError:
+    """Returns the error for a request that failed without an answer of the service that can be read."""
+    match failure:
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return NotSendable(f"the service's URL cannot be used: {failure}")
+        case httpx.LocalProtocolError():  # its text may show the key
+            return NotSendable("the request is not HTTP: look for odd characters in the key, or a file that changed")
+        case httpx.TransportError():
+            return no_answer(failure)
+    return UnexpectedAnswer(f"the service's answer cannot be read ({type(failure).__name__})")
 
 
 def no_answer(failure: httpx.TransportError) -> NoAnswer:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from api.client.call import Call, url_path
-from api.client.errors import UnlearningError
+from api.client.errors import UnexpectedAnswer, UnlearningError
 from api.client.line_buffer import LineBuffer
 from api.client.retries import may_repeat
 from api.client.steps import Emit, Items, Open, Pause, Read, Sleep
@@ -57,7 +57,13 @@ class EventParser:
         self._fields: dict[str, list[str]] = {}
 
     def add(self, line: bytes) -> ServerSentEvent | None:
-        """Returns the event that ends with this line, if one does."""
+        """Returns the event that ends with this line, if one does. Raises UnexpectedAnswer."""
+        try:
+            return self._event(line)
+        except ValueError:  # of the decoding of UTF-8 or of JSON
+            raise UnexpectedAnswer("the service sent an event that cannot be read") from None
+
+    def _event(self, line: bytes) -> ServerSentEvent | None:
         if line:
             name, _, value = line.decode().partition(":")
             self._fields.setdefault(name, []).append(value.removeprefix(" "))

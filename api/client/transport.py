@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from api.client.call import Call
-from api.client.errors import UnlearningError, no_answer, redirected, service_error
+from api.client.errors import UnlearningError, redirected, request_error, service_error
 from api.client.retries import Retries
 from api.client.steps import Emit, Items, Open, Pause, Read, Result, S, Send, Sleep, Step, Steps, T, Work, advance, fail
 
@@ -56,8 +56,8 @@ class _BlockingSteps:
     def next_step(self, steps: Generator[S, Any, T], step: Step) -> S | Result[T]:
         try:
             reply = self._perform(step)
-        except httpx.TransportError as failure:
-            return fail(steps, no_answer(failure))
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            return fail(steps, request_error(failure))
         except UnlearningError as error:
             return fail(steps, error)
         return advance(steps, reply)
@@ -128,8 +128,8 @@ class _AsyncSteps:
     async def next_step(self, steps: Generator[S, Any, T], step: Step) -> S | Result[T]:
         try:
             reply = await self._perform(step)
-        except httpx.TransportError as failure:
-            return fail(steps, no_answer(failure))
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            return fail(steps, request_error(failure))
         except UnlearningError as error:
             return fail(steps, error)
         return advance(steps, reply)
@@ -161,8 +161,16 @@ class _AsyncSteps:
 
 
 def _options(url: str, key: str) -> dict[str, Any]:
+    try:
+        base_url = httpx.URL(url)
+    except httpx.InvalidURL as failure:
+        raise request_error(failure) from None
     agent = f"unlearning-client/{version('unlearning-service')}"
-    return {"base_url": url, "headers": {"Authorization": f"Bearer {key}", "User-Agent": agent}, "timeout": TIMEOUT}
+    return {
+        "base_url": base_url,
+        "headers": {"Authorization": f"Bearer {key}", "User-Agent": agent},
+        "timeout": TIMEOUT,
+    }
 
 
 def _request(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:

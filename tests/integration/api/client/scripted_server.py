@@ -17,11 +17,14 @@ class ScriptedServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection, which ends with its answer."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        self.requests.append(head)
-        writer.write(self.answers[min(len(self.requests), len(self.answers)) - 1])
-        await writer.drain()
-        writer.close()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(head.decode("latin-1"))
+            writer.write(self.answers[min(len(self.requests), len(self.answers)) - 1])
+            await writer.drain()
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 def http_answer(status: str, body: bytes = b"", *, length: int | None = None, **headers: str) -> bytes:
@@ -35,10 +38,20 @@ def http_answer(status: str, body: bytes = b"", *, length: int | None = None, **
 async def scripted_server(*answers: bytes) -> AsyncIterator[ScriptedServer]:
     """Yields a server at a URL."""
     script = ScriptedServer(list(answers))
-    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+    connections: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(script.serve(reader, writer))
+        connections.add(task)
+        await asyncio.gather(task, return_exceptions=True)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield script
     finally:
         server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
         await server.wait_closed()

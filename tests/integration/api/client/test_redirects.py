@@ -68,3 +68,13 @@ async def test_a_download_follows_a_redirect_without_its_key_and_goes_on_there(k
     assert "range:" not in first
     assert f"range: bytes={half}-\r\n" in second
     assert f'if-range: "{SHA256}"\r\n' in second
+
+
+async def test_a_download_in_a_circle_of_redirects_is_refused(kind: Kind, tmp_path: Path) -> None:
+    circle = http_answer("307 Temporary Redirect", Location="/again")
+    async with (
+        scripted_server(http_answer("200 OK", FILE), circle) as service,
+        either_client(kind, service.url, "ulk_x") as either,
+    ):
+        with pytest.raises(UnexpectedAnswer, match="TooManyRedirects"):
+            await either.call(either.client.files.download, "file-0", tmp_path / "a.txt")
