@@ -7,15 +7,16 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from api.client.call import Call
+from api.client.deadline import NEVER, Deadline
 from api.client.errors import UnexpectedAnswer
 from api.client.steps import Steps, send
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def ask(call: Call, form: type[M]) -> Steps[M]:
+def ask(call: Call, form: type[M], deadline: Deadline = NEVER) -> Steps[M]:
     """Sends the call and returns its answer as a model of the schema."""
-    return parse((yield from send(call)), form)
+    return parse((yield from send(call, deadline)), form)
 
 
 def finish(call: Call) -> Steps[None]:

@@ -62,17 +62,17 @@ class Jobs(Resource[Transport]):
 
         The service holds each answer until the job changes, for up to 30 s.
         """
-        deadline = Deadline(seconds)
+        deadline = Deadline(seconds, f"{job} is not over yet")
         etag = '"unknown"'
         while True:
             held = get(url_path("jobs", job), wait=deadline.within(HELD_SECONDS))
-            answer = yield from send(held.with_headers({"If-None-Match": etag}))
+            answer = yield from send(held.with_headers({"If-None-Match": etag}), deadline)
             if answer.status_code != 304:
                 etag = answer.headers["ETag"]
                 state = parse(answer, Job)
                 if state.status in TERMINAL:
                     return state
-            deadline.check(f"{job} is not over yet")
+            deadline.check()
             yield Sleep(deadline.within(PAUSE_SECONDS))
 
     @stream

@@ -34,12 +34,12 @@ class Measurements(Resource[Transport]):
     @operation
     def wait(self, measurement: str, *, seconds: float | None = None) -> Steps[Measurement]:
         """Returns the measurement as soon as it has succeeded, failed or been cancelled. Raises WaitTimeout."""
-        deadline = Deadline(seconds)
+        deadline = Deadline(seconds, f"{measurement} is not over yet")
         while True:
-            state = yield from ask(get(url_path("measurements", measurement)), Measurement)
+            state = yield from ask(get(url_path("measurements", measurement)), Measurement, deadline)
             if state.status in TERMINAL:
                 return state
-            deadline.check(f"{measurement} is not over yet")
+            deadline.check()
             yield Sleep(deadline.within(POLL_SECONDS))
 
     @stream

@@ -29,12 +29,12 @@ class Models(Resource[Transport]):
     @operation
     def wait(self, model: str, *, seconds: float | None = None) -> Steps[Model]:
         """Returns the model as soon as its status is `ready` or `failed`. Raises WaitTimeout."""
-        deadline = Deadline(seconds)
+        deadline = Deadline(seconds, f"the model {model} is still being fetched")
         while True:
-            registered = yield from ask(get(url_path("models", model)), Model)
+            registered = yield from ask(get(url_path("models", model)), Model, deadline)
             if registered.status != "fetching":
                 return registered
-            deadline.check(f"the model {model} is still being fetched")
+            deadline.check()
             yield Sleep(deadline.within(POLL_SECONDS))
 
     @operation

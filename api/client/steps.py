@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from api.client.call import Call
+from api.client.deadline import NEVER, Deadline
 from api.client.errors import NotFound, UnlearningError
 from api.client.retries import may_have_worked, may_repeat
 
@@ -47,10 +48,14 @@ class Read:
 
 @dataclass(frozen=True)
 class Pause:
-    """Waits before another attempt after so many failures in a row. Raises the error where no attempt is left."""
+    """Waits before another attempt after so many failures in a row.
+
+    Raises the error where no attempt is left, and WaitTimeout where the deadline comes before the attempt.
+    """
 
     failures: int
     error: UnlearningError
+    deadline: Deadline = NEVER
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,11 @@ def fail(steps: Generator[S, Any, T], error: Exception) -> S | Result[T]:
         return Result(end.value)
 
 
-def send(call: Call) -> Steps[httpx.Response]:
-    """Sends the call, again where that may help and cannot do its work twice. Raises ServiceError, NoAnswer."""
+def send(call: Call, deadline: Deadline = NEVER) -> Steps[httpx.Response]:
+    """Sends the call, again where that may help and cannot do its work twice.
+
+    Raises ServiceError, NoAnswer, UnexpectedAnswer, and WaitTimeout in a pause before another attempt.
+    """
     failures = 0
     maybe_done = False
     while True:
@@ -121,4 +129,4 @@ def send(call: Call) -> Steps[httpx.Response]:
                 raise
             failures += 1
             maybe_done = maybe_done or may_have_worked(error)
-            yield Pause(failures, error)
+            yield Pause(failures, error, deadline)

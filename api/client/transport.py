@@ -79,8 +79,9 @@ class _BlockingSteps:
                 return _checked(self._answer)
             case Read():
                 return next(self._pieces, None)
-            case Pause(failures, error):
-                time.sleep(self._retries.pause(failures, error))
+            case Pause(failures, error, deadline):
+                time.sleep(deadline.within(self._retries.pause(failures, error)))
+                deadline.check()
             case Sleep(seconds):
                 time.sleep(seconds)
             case Work(function):
@@ -151,8 +152,9 @@ class _AsyncSteps:
                 return _checked(self._answer)
             case Read():
                 return await anext(self._pieces, None)
-            case Pause(failures, error):
-                await asyncio.sleep(self._retries.pause(failures, error))
+            case Pause(failures, error, deadline):
+                await asyncio.sleep(deadline.within(self._retries.pause(failures, error)))
+                deadline.check()
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
             case Work(function):
