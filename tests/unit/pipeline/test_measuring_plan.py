@@ -53,7 +53,7 @@ def test_a_warning_names_what_is_measured_less_and_no_text(directory: Path) -> N
     planned, warning = plan_measuring(spec(directory), resolve("gradient_ascent", {}), measurements, record_sets())
     assert [measurement.name for measurement in planned] == [measurement.name for measurement in measurements]
     assert warning is not None
-    assert "exposure with records 20 instead of 32, control False instead of True" in warning
+    assert "exposure with records 20 instead of 64, control False instead of True" in warning
     assert CANARY not in warning
     shortened = {measurement.name: measurement for measurement in planned}["exposure"]
     assert shortened.model_dump()["twins"] == 999
