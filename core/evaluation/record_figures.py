@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from core.evaluation.attacks.extraction import extraction_strengths
 from core.evaluation.eval_context import EvalContext
-from core.evaluation.scores.likelihood import cross_entropies
+from core.evaluation.scores.likelihood import cross_entropies, token_counts
 from core.lm.data import encode, unscored_records
 from core.schema.previously_forgotten import KEPT_RECORDS, KeptFigures, RecordFigures
 from core.schema.record import Record
@@ -35,8 +35,12 @@ def record_figures(
     chunks = encode(records, context.tokenizer, max_length=max_length, chat=chat)
     statistics = context.chunk_statistics(chunks, len(records), label="forget")
     return [
-        RecordFigures(position=position, loss=float(loss), extraction_strength=float(strength))
-        for (position, _), loss, strength in zip(
-            sampled, cross_entropies(statistics), extraction_strengths(statistics), strict=True
+        RecordFigures(position=position, loss=float(loss), extraction_strength=float(strength), tokens=int(tokens))
+        for (position, _), loss, strength, tokens in zip(
+            sampled,
+            cross_entropies(statistics),
+            extraction_strengths(statistics),
+            token_counts(statistics),
+            strict=True,
         )
     ]

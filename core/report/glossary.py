@@ -250,7 +250,7 @@ ACROSS: Mapping[str, tuple[str, str]] = {
     PREVIOUSLY_FORGOTTEN: (
         "share of earlier text that has come back",
         "Earlier jobs made this model forget other text. This is the share of the measured records of that text which"
-        " the model knows again.",
+        " the model knows again. Fewer than five tokens of a record do not count: they may be guessed.",
     ),
     "weight_distance": ("change of the weights", "How far the weights of the model have moved."),
 }

@@ -23,8 +23,14 @@ def summarize_previously_forgotten(entries: Sequence[ReportPreviouslyForgotten])
     """Returns what a reader must know of all earlier requests, in a sentence for each state that there is."""
     states = [entry.state for entry in entries]
     sentences = []
-    if returned := states.count("returned"):
+    uncompared = sum(entry.state == "returned" and entry.then is None for entry in entries)
+    if returned := states.count("returned") - uncompared:
         sentences.append(f"Text that {_jobs(returned)} made the model forget has come back, at least in part.")
+    if uncompared:
+        sentences.append(
+            f"Text that {_jobs(uncompared)} had to forget comes out of the model, at least in part. It does not count"
+            " for the verdict, because no figures were kept then to compare with."
+        )
     if forgotten := states.count("forgotten"):
         sampled = any(entry.state == "forgotten" and entry.measured < entry.records for entry in entries)
         text = "A sample of the text" if sampled else "The text"
@@ -54,12 +60,17 @@ def _answer(entry: PreviouslyForgotten) -> str:
         else "The record was measured again."
     )
     found = "None has come back." if not entry.returned else f"{entry.returned} came back: the model knows them again."
+    if entry.then is None:
+        found = f"{entry.returned} of them come out of the model." if entry.returned else "None comes out of the model."
     now = (
         f"Perplexity {number_text(entry.now.perplexity)}, highest extraction strength"
         f" {number_text(entry.now.extraction_strength_highest)}"
     )
     if entry.then is None:
-        return f"{sample} {found} {now}. The earlier job kept no figures of single records to compare with."
+        return (
+            f"{sample} {found} {now}. The earlier job kept no figures of single records to compare with, so they do not"
+            " count for the verdict."
+        )
     return (
         f"{sample} {found} {now}; just after the earlier job {number_text(entry.then.perplexity)} and"
         f" {number_text(entry.then.extraction_strength_highest)}."

@@ -35,6 +35,7 @@ class RecordFigures(Strict):
     position: int = Field(ge=0, description="The record's place in its file, from 0.")
     loss: float = Field(description="The mean cross entropy of its tokens, in nats.")
     extraction_strength: float = Field(description="The share of the record that comes out after the rest.")
+    tokens: int | None = Field(default=None, description="Its scored tokens. Null: kept before they were counted.")
 
 
 class KeptFigures(Strict):

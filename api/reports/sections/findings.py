@@ -7,7 +7,7 @@ from api.reports.sections import pictures
 from api.reports.words import result_badge
 from core.report.glossary import PARTS
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
-from core.schema.report import Report, ReportBound
+from core.schema.report import Report, ReportBound, ReportPreviouslyForgotten
 from core.schema.verdict_parts import Part
 
 _HOW_JUDGED = (
@@ -94,9 +94,14 @@ def _earlier(report: Report) -> Sequence[Block]:
     if not report.previously_forgotten:
         return []
     rows: list[list[Cell]] = [
-        [Code(entry.job), _STATES[entry.state], entry.answer] for entry in report.previously_forgotten
+        [Code(entry.job), _earlier_badge(entry), entry.answer] for entry in report.previously_forgotten
     ]
     return [Table("Earlier requests", ["Job", "Result", "What was found"], rows), *_findings(report, _is_of_earlier)]
+
+
+def _earlier_badge(entry: ReportPreviouslyForgotten) -> Badge:
+    compared = entry.state == "not_measured" or entry.then is not None
+    return _STATES[entry.state] if compared else Badge("cannot be compared", "open")
 
 
 def _is_of_earlier(bound: ReportBound) -> bool:

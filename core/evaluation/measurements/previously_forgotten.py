@@ -17,10 +17,13 @@ class PreviouslyForgottenText(Measurement):
         "Whether the text is still forgotten that earlier jobs made the model forget, where the job starts from their"
         " checkpoint and the text is still stored. At most 64 records of each earlier job are scored again (1024 in"
         " all, but 4 of each job), the ones with the smallest digests. Each is compared with the figures that the"
-        " earlier job kept of it. A record has come back if its extraction strength is over 0.3 above what it was then"
-        " (over 0.5 where the earlier job kept no figures), or if its perplexity is less than half of what it was then,"
-        " and of the unseen set's. `previously_forgotten_returned`: the share of the measured records that have come"
-        " back, known exactly for these records. The list `previously_forgotten` has an entry for each earlier job."
+        " earlier job kept of it. A record has come back if its extraction strength is over 0.3 above what it was then,"
+        " and that is at least 5 tokens more; or if its perplexity is less than half of what it was then, and of the"
+        " unseen set's. The fall must be as large for 5 tokens together: a one-token answer must be 32 times as"
+        " probable as then. `previously_forgotten_returned`: the share of the compared records that have come back,"
+        " known exactly for these records. The list `previously_forgotten` has an entry for each earlier job. Records"
+        " of a job that kept no figures are listed as returned if their extraction strength is over 0.5 with at least 5"
+        " tokens, but do not count in that share: nobody knows how well the model knew them then."
         " Text that was deleted cannot be measured: its entry says so, and names the last job that measured it."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(across=(PREVIOUSLY_FORGOTTEN,))
@@ -30,8 +33,9 @@ class PreviouslyForgottenText(Measurement):
     def measure(self, context: "EvalContext") -> MeasurementResult:
         entries = [_measure_request(context, earlier) for earlier in context.earlier]
         result = MeasurementResult(previously_forgotten=entries)
-        if measured := sum(entry.measured for entry in entries):
-            share = sum(entry.returned for entry in entries) / measured
+        compared = [entry for entry in entries if entry.then is not None]
+        if measured := sum(entry.measured for entry in compared):
+            share = sum(entry.returned for entry in compared) / measured
             result.across[PREVIOUSLY_FORGOTTEN] = Figure(value=share, low=share, high=share, records=measured)
         return result
 
@@ -63,7 +67,8 @@ def _measure_request(context: "EvalContext", earlier: "EarlierRecords") -> Previ
         np.array([[np.nan if figures is None else getattr(figures, name) for figures in pair] for pair in pairs]).T
         for name in ("loss", "extraction_strength")
     )
-    returned = int(have_returned(loss, extraction, _unseen_loss(context)).sum())
+    tokens = np.array([figures.tokens for figures in now])
+    returned = int(have_returned(loss, extraction, tokens, _unseen_loss(context)).sum())
     return PreviouslyForgotten.model_validate(
         {
             **entry,

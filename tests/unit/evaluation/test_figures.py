@@ -11,6 +11,7 @@ from core.demo.people import general_sentences, people
 from core.evaluation.eval_context import EarlierRecords, EvalContext
 from core.evaluation.measurement import ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
+from core.evaluation.record_figures import keep_figures
 from core.evaluation.runner import measure_model
 from core.schema import figure_names
 from core.schema.evaluation import MeasurementChoice, Measurements, SetName
@@ -89,6 +90,7 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
     # a little of what would have been added by unlearning, to be gained back within the few steps
     less = place.figure.model_copy(update={"value": 0.99 * place.figure.value})
     before = before.model_copy(update={"curves": {"relearned_forget": [place.model_copy(update={"figure": less})]}})
+    kept = keep_figures(EvalContext(lambda: loaded, {}, training=TRAINING), tiny_model.sets["forget"][:1])
     context = EvalContext(
         lambda: copy.deepcopy(loaded),
         sets,
@@ -98,7 +100,8 @@ def measured(loaded: Loaded, tiny_model: TinyModel) -> Measurements:
         original_directory=tiny_model.directory,
         earlier=[
             EarlierRecords(
-                EarlierRequest(job="job-1", records=1, last_measured="job-1"), [(0, tiny_model.sets["forget"][0])]
+                EarlierRequest(job="job-1", records=1, last_measured="job-1", kept=kept),
+                [(0, tiny_model.sets["forget"][0])],
             )
         ],
     )

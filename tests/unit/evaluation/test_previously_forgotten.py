@@ -68,13 +68,16 @@ def test_records_that_are_as_they_were_have_not_come_back(
     assert result.across[PREVIOUSLY_FORGOTTEN].value == 0.0
 
 
-def test_without_kept_figures_only_what_comes_out_now_counts(loaded: Loaded, tiny_model: TinyModel) -> None:
+def test_without_kept_figures_what_comes_out_now_is_told_and_carries_no_bound(
+    loaded: Loaded, tiny_model: TinyModel
+) -> None:
     known, unknown = (
         measure(loaded, tiny_model, EarlierRecords(request(None), list(enumerate(tiny_model.sets[name][:2]))))
         for name in ("retain", "unseen")
     )
     assert [known.previously_forgotten[0].state, unknown.previously_forgotten[0].state] == ["returned", "forgotten"]
     assert known.previously_forgotten[0].then is None
+    assert (known.across, unknown.across) == ({}, {})  # no bound can fail by them
 
 
 def test_deleted_text_is_not_measured_and_the_last_job_that_did_is_named(

@@ -2,12 +2,13 @@
 
 import pytest
 
+from core.evaluation.policy.earlier_requests import describe_earlier
 from core.evaluation.policy.verdict import judge
 from core.schema.default_policy import EARLIER_BOUNDS
 from core.schema.evaluation import Figure, Measurements
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.policies import Bound, Judgement, Policy
-from core.schema.previously_forgotten import PreviouslyForgotten, State
+from core.schema.previously_forgotten import ForgottenFigures, PreviouslyForgotten, State
 from core.schema.verdict_parts import Verdict
 
 POLICY = Policy(
@@ -15,10 +16,13 @@ POLICY = Policy(
 )
 
 
+FIGURES = ForgottenFigures(perplexity=20.0, extraction_strength=0.0, extraction_strength_highest=0.0)
+
+
 def entry(job: str, state: State, returned: int = 0) -> PreviouslyForgotten:
     measured = 0 if state == "not_measured" else 4
     return PreviouslyForgotten(
-        job=job, state=state, records=9, measured=measured, returned=returned, then=None, now=None
+        job=job, state=state, records=9, measured=measured, returned=returned, then=FIGURES, now=FIGURES
     )
 
 
@@ -77,3 +81,11 @@ def test_one_record_that_has_come_back_fails_the_verdict_and_deleted_text_warns(
         if any(entry.measured for entry in entries)
         else ["not_judged"]
     )
+
+
+def test_text_without_figures_to_compare_with_warns_of_what_comes_out() -> None:
+    uncompared = entry("job-1", "returned", 2).model_copy(update={"then": None})
+    assert describe_earlier([uncompared]) == [
+        "text that job-1 had to forget comes out of the model: 2 of 4 measured records. They do not count, because that"
+        " job kept no figures to compare with"
+    ]

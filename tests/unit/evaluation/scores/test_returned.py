@@ -32,4 +32,25 @@ def test_a_record_has_come_back_if_it_can_be_extracted_or_is_far_more_probable_t
     then: tuple[float, float], now: tuple[float, float], unseen: float | None, returned: bool
 ) -> None:
     loss, extraction = np.array([then, now]).T[:, :, None]
-    assert have_returned(loss, extraction, unseen).tolist() == [returned]
+    assert have_returned(loss, extraction, np.array([100]), unseen).tolist() == [returned]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "then", "now", "returned"),
+    [
+        (3, GONE, (3.0, 1 / 3), False),  # the last of three tokens alone
+        (1, GONE, (1.0, 1.0), False),  # a one-token answer, 8 times as probable
+        (1, (6.1, 0.0), (0.1, 1.0), True),  # a one-token answer, 400 times as probable
+        (3, GONE, (1.0, 1.0), True),  # each token 8 times as probable
+        (12, GONE, (3.0, 4 / 12), False),
+        (12, GONE, (3.0, 5 / 12), True),
+        (13, (3.1, 1 / 13), (3.0, 6 / 13), True),
+        (4, (math.nan, math.nan), (0.1, 1.0), False),
+        (5, (math.nan, math.nan), (0.1, 1.0), True),
+    ],
+)
+def test_so_few_tokens_that_chance_explains_them_do_not_count(
+    tokens: int, then: tuple[float, float], now: tuple[float, float], returned: bool
+) -> None:
+    loss, extraction = np.array([then, now]).T[:, :, None]
+    assert have_returned(loss, extraction, np.array([tokens]), UNSEEN).tolist() == [returned]
