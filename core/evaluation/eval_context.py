@@ -14,7 +14,7 @@ from core.lm.model import context_length
 from core.lm.token_statistics import TokenStatistics, token_statistics
 from core.schema.evaluation import Moment, SetName
 from core.schema.policies import FORGET_SETS
-from core.schema.previously_forgotten import EarlierRequest
+from core.schema.previously_forgotten import EarlierRequest, Unread
 from core.schema.record import Record
 from core.schema.training import Training
 
@@ -26,10 +26,11 @@ LoadedModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 @dataclass(frozen=True)
 class EarlierRecords:
-    """An earlier request, and a sample of its records with their positions; no record where its text is gone."""
+    """An earlier request, and a sample of its records with their positions; no record where its text is unread."""
 
     request: EarlierRequest
     records: list[tuple[int, Record]]
+    unread: Unread | None = None
 
 
 class EvalContext:

@@ -21,5 +21,5 @@ def match_requests(requests: Sequence[EarlierRequest], sets: Sequence[RecordSet]
         records = records_of.get(request.job)
         places = [] if records is None else records.positions or []
         sampled = [] if records is None else [(place, records.records[place]) for place in places]
-        matched.append(EarlierRecords(request, sampled))
+        matched.append(EarlierRecords(request, sampled, "deleted" if records is None else records.unread))
     return matched

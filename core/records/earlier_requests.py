@@ -41,7 +41,7 @@ async def made(session: AsyncSession, organisation: str, checkpoint: str) -> lis
             EarlierRequest(
                 job=job,
                 **_forget_set(data),
-                last_measured=last_measured.get(job, job),
+                last_measured=last_measured.get(job, job if (kept or {}).get("records") else None),
                 kept=None if kept is None else KeptFigures.model_validate(kept),
             ),
             file,

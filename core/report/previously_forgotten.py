@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.report.numbers import number_text
-from core.schema.previously_forgotten import PreviouslyForgotten
+from core.schema.previously_forgotten import PreviouslyForgotten, Unmeasured
 from core.schema.report import ReportPreviouslyForgotten
 
-_GONE = (
-    "Its text is no longer stored, so that it cannot be measured in the new model. This job changed the model's"
-    " weights, and nothing but a measurement can tell what that did to a text."
-)
+_UNMEASURED: Mapping[Unmeasured | None, str] = {
+    "deleted": "Its text is no longer stored, so that it cannot be measured in the new model.",
+    "unreadable": "Its text is stored, but could not be opened or read, so that it was not measured in the new model.",
+    "no_figures": "Its text is stored, but the earlier job kept no figures of the sampled records to compare with.",
+    None: "Its text is no longer stored, or could not be read, so that it was not measured in the new model.",
+}
+_UNMEASURED_SUMMARY: Mapping[Unmeasured | None, str] = {
+    "deleted": "is no longer stored",
+    "unreadable": "is stored, but could not be read",
+    "no_figures": "is stored, but has no figures to compare with",
+    None: "is no longer stored, or could not be read",
+}
+_UNKNOWN = "This job changed the model's weights, and nothing but a measurement can tell what that did to a text."
 
 
 def describe_previously_forgotten(measured: Mapping[str, Any] | None) -> list[ReportPreviouslyForgotten]:
@@ -35,11 +44,12 @@ def summarize_previously_forgotten(entries: Sequence[ReportPreviouslyForgotten])
         sampled = any(entry.state == "forgotten" and entry.measured < entry.records for entry in entries)
         text = "A sample of the text" if sampled else "The text"
         sentences.append(f"{text} that {_jobs(forgotten)} made the model forget was measured again: none came back.")
-    if gone := states.count("not_measured"):
-        sentences.append(
-            f"The text that {_jobs(gone)} made the model forget is no longer stored: whether it is still forgotten"
-            " could not be measured."
-        )
+    for reason, words in _UNMEASURED_SUMMARY.items():
+        if count := sum(entry.state == "not_measured" and entry.reason == reason for entry in entries):
+            sentences.append(
+                f"The text that {_jobs(count)} made the model forget {words}: whether it is still forgotten could not"
+                " be measured."
+            )
     return sentences
 
 
@@ -49,9 +59,7 @@ def _jobs(count: int) -> str:
 
 def _answer(entry: PreviouslyForgotten) -> str:
     if entry.now is None:
-        digest = f" Its file had the HMAC {entry.hmac_sha256}." if entry.hmac_sha256 else ""
-        by = "that job itself" if entry.last_measured == entry.job else f"{entry.last_measured}"
-        return f"{_GONE} The last job that measured it is {by}; its report has the figures.{digest}"
+        return _describe_unmeasured(entry)
     sample = (
         f"{entry.measured} of {entry.records} records were measured again, those with the smallest digests."
         if entry.measured < entry.records
@@ -75,3 +83,15 @@ def _answer(entry: PreviouslyForgotten) -> str:
         f"{sample} {found} {now}; just after the earlier job {number_text(entry.then.perplexity)} and"
         f" {number_text(entry.then.extraction_strength_highest)}."
     )
+
+
+def _describe_unmeasured(entry: PreviouslyForgotten) -> str:
+    by = "that job itself" if entry.last_measured == entry.job else entry.last_measured
+    last = (
+        "No job kept figures of its single records."
+        if by is None
+        else f"The last job that measured it is {by}; its report has the figures."
+    )
+    deleted = entry.hmac_sha256 if entry.reason in ("deleted", None) else None
+    digest = f" Its file had the HMAC {deleted}." if deleted else ""
+    return f"{_UNMEASURED[entry.reason]} {_UNKNOWN} {last}{digest}"

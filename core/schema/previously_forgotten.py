@@ -23,6 +23,9 @@ State = Literal["forgotten", "returned", "not_measured"]
 Unread = Literal["deleted", "unreadable"]
 """Why the text of an earlier request cannot be measured: its file is gone, or is stored but cannot be read."""
 
+Unmeasured = Unread | Literal["no_figures"]
+"""Why an earlier request was not measured. `no_figures`: none of the sampled records has figures to compare with."""
+
 
 def records_of_each(requests: int) -> int:
     """Returns how many records of each of so many earlier requests are measured again at most."""
@@ -52,7 +55,9 @@ class EarlierRequest(Strict):
     job: str = Field(description="The earlier job's id.")
     records: int = Field(description="The number of records that it had to forget.")
     hmac_sha256: str | None = Field(default=None, description="The digest that stands for its deleted file.")
-    last_measured: str = Field(description="The newest job that measured its records, at first itself.")
+    last_measured: str | None = Field(
+        description="The newest job that measured its records, at first itself. Null: no job kept figures of them."
+    )
     kept: KeptFigures | None = Field(default=None, description="Null: a job from before figures were kept.")
 
 
@@ -69,8 +74,8 @@ class PreviouslyForgotten(Strict):
 
     job: str = Field(description="The id of the earlier job that made the model forget it.")
     state: State = Field(
-        description="`forgotten`: no measured record has come back. `returned`: at least one has. `not_measured`: its"
-        " text is no longer stored, or cannot be read, so that nothing can be told about the new model."
+        description="`forgotten`: no measured record has come back. `returned`: at least one has. `not_measured`:"
+        " nothing can be told about the new model, for the reason in `reason`."
     )
     records: int = Field(description="The number of records that the earlier job had to forget.")
     measured: int = Field(
@@ -82,11 +87,18 @@ class PreviouslyForgotten(Strict):
         " measured now."
     )
     now: ForgottenFigures | None = Field(
-        description="The figures of these records in the new model. Null: the text is no longer stored."
+        description="The figures of these records in the new model. Null: nothing was measured."
+    )
+    reason: Unmeasured | None = Field(
+        default=None,
+        description="Why nothing was measured. `deleted`: the text is no longer stored. `unreadable`: it is stored, but"
+        " could not be opened or read. `no_figures`: the earlier job kept no figures of the sampled records. Null: they"
+        " were measured, or the job is from before reasons were kept.",
     )
     last_measured: str | None = Field(
         default=None,
-        description="Where the text is no longer stored, the id of the last job that measured it. Null: this job did.",
+        description="Where nothing was measured, the id of the last job that measured the text. Null: this job did, or"
+        " no job kept figures of single records.",
     )
     hmac_sha256: str | None = Field(
         default=None, description="The digest that stands for the deleted file in the earlier job's `data`."

@@ -24,7 +24,8 @@ class PreviouslyForgottenText(Measurement):
         " known exactly for these records. The list `previously_forgotten` has an entry for each earlier job. Records"
         " of a job that kept no figures are listed as returned if their extraction strength is over 0.5 with at least 5"
         " tokens, but do not count in that share: nobody knows how well the model knew them then."
-        " Text that was deleted cannot be measured: its entry says so, and names the last job that measured it."
+        " Text that was deleted or cannot be read is not measured: its entry gives the reason, and names the last job"
+        " that measured it."
     )
     produces: ClassVar[ProducedFigures] = ProducedFigures(across=(PREVIOUSLY_FORGOTTEN,))
     reads: ClassVar[frozenset[SetName] | None] = frozenset({"forget"})
@@ -52,15 +53,16 @@ def _measure_request(context: "EvalContext", earlier: "EarlierRecords") -> Previ
     then = {} if kept is None else {figures.position: figures for figures in kept.records}
     sampled = [(position, record) for position, record in earlier.records if kept is None or position in then]
     chat = context.training.chat if kept is None else kept.chat
+    reason = earlier.unread or "no_figures"
     try:
         now = record_figures(context, sampled, chat, context.length if kept is None else kept.max_length)
     except CoreError as error:
         if kept is not None or error.code == "not_finite":
             raise
-        now = []  # a record that nothing is known of, and that this job's settings cannot read
+        now, reason = [], "unreadable"  # no figures say how the records were read, and this job's settings do not fit
     entry = {"job": request.job, "records": request.records, "hmac_sha256": request.hmac_sha256}
     if not now:
-        unknown = {"state": "not_measured", "measured": 0, "returned": 0, "then": None, "now": None}
+        unknown = {"state": "not_measured", "measured": 0, "returned": 0, "then": None, "now": None, "reason": reason}
         return PreviouslyForgotten.model_validate({**entry, **unknown, "last_measured": request.last_measured})
     pairs = [(then.get(figures.position), figures) for figures in now]
     loss, extraction = (

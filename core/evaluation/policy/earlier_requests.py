@@ -1,19 +1,26 @@
 """What a judgement says of the text that earlier jobs made the model forget."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from core.schema.previously_forgotten import PreviouslyForgotten
+from core.schema.previously_forgotten import PreviouslyForgotten, Unmeasured
+
+_REASONS: Mapping[Unmeasured | None, str] = {
+    "deleted": "it is no longer stored",
+    "unreadable": "it is stored, but could not be read",
+    "no_figures": "none of the sampled records has figures to compare with",
+    None: "it is no longer stored, or could not be read",
+}
 
 
 def describe_earlier(entries: Sequence[PreviouslyForgotten]) -> list[str]:
-    """Returns a sentence for each earlier job whose text has come back, and one for all whose text is deleted."""
+    """Returns a sentence for each job whose text has come back, and one for each reason why text was not measured."""
     sentences = [_describe_returned(entry) for entry in entries if entry.state == "returned"]
-    if gone := [entry.job for entry in entries if entry.state == "not_measured"]:
-        jobs = f"{gone[0]} made" if len(gone) == 1 else f"{len(gone)} earlier jobs made"
-        sentences.append(
-            f"whether the text that {jobs} the model forget is still forgotten could not be measured: it is no longer"
-            " stored"
-        )
+    for reason, words in _REASONS.items():
+        if jobs := [entry.job for entry in entries if entry.state == "not_measured" and entry.reason == reason]:
+            earlier = f"{jobs[0]} made" if len(jobs) == 1 else f"{len(jobs)} earlier jobs made"
+            sentences.append(
+                f"whether the text that {earlier} the model forget is still forgotten could not be measured: {words}"
+            )
     return sentences
 
 

@@ -83,12 +83,21 @@ def test_without_kept_figures_what_comes_out_now_is_told_and_carries_no_bound(
 def test_deleted_text_is_not_measured_and_the_last_job_that_did_is_named(
     loaded: Loaded, tiny_model: TinyModel, kept: KeptFigures
 ) -> None:
-    result = measure(loaded, tiny_model, EarlierRecords(request(kept), []))
+    result = measure(loaded, tiny_model, EarlierRecords(request(kept), [], "deleted"))
     (entry,) = result.previously_forgotten
-    assert (entry.state, entry.measured, entry.now) == ("not_measured", 0, None)
+    assert (entry.state, entry.measured, entry.now, entry.reason) == ("not_measured", 0, None, "deleted")
     assert (entry.last_measured, entry.hmac_sha256) == ("job-2", "ab")
     assert result.across == {}
     assert measure(loaded, tiny_model).previously_forgotten == []
+
+
+def test_text_that_is_stored_is_not_told_to_be_deleted(
+    loaded: Loaded, tiny_model: TinyModel, kept: KeptFigures
+) -> None:
+    unread = EarlierRecords(request(kept), [], "unreadable")
+    uncompared = EarlierRecords(request(kept), [(8, tiny_model.sets["retain"][8])])  # no figures of this one are kept
+    result = measure(loaded, tiny_model, unread, uncompared)
+    assert [entry.reason for entry in result.previously_forgotten] == ["unreadable", "no_figures"]
 
 
 def test_the_records_of_all_requests_together_are_bounded() -> None:

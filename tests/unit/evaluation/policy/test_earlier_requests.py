@@ -8,7 +8,7 @@ from core.schema.default_policy import EARLIER_BOUNDS
 from core.schema.evaluation import Figure, Measurements
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.policies import Bound, Judgement, Policy
-from core.schema.previously_forgotten import ForgottenFigures, PreviouslyForgotten, State
+from core.schema.previously_forgotten import ForgottenFigures, PreviouslyForgotten, State, Unmeasured
 from core.schema.verdict_parts import Verdict
 
 POLICY = Policy(
@@ -19,10 +19,10 @@ POLICY = Policy(
 FIGURES = ForgottenFigures(perplexity=20.0, extraction_strength=0.0, extraction_strength_highest=0.0)
 
 
-def entry(job: str, state: State, returned: int = 0) -> PreviouslyForgotten:
+def entry(job: str, state: State, returned: int = 0, *, reason: Unmeasured | None = None) -> PreviouslyForgotten:
     measured = 0 if state == "not_measured" else 4
     return PreviouslyForgotten(
-        job=job, state=state, records=9, measured=measured, returned=returned, then=FIGURES, now=FIGURES
+        job=job, state=state, records=9, measured=measured, returned=returned, then=FIGURES, now=FIGURES, reason=reason
     )
 
 
@@ -51,7 +51,7 @@ def judged(*entries: PreviouslyForgotten) -> Judgement:
             ["text that job-1 made the model forget has come back: 1 of 4 measured records"],
         ),
         (
-            [entry("job-2", "forgotten"), entry("job-1", "not_measured")],
+            [entry("job-2", "forgotten"), entry("job-1", "not_measured", reason="deleted")],
             "passed",
             [
                 "whether the text that job-1 made the model forget is still forgotten could not be measured: it is no"
@@ -59,7 +59,7 @@ def judged(*entries: PreviouslyForgotten) -> Judgement:
             ],
         ),
         (
-            [entry("job-2", "not_measured"), entry("job-1", "not_measured")],
+            [entry("job-2", "not_measured", reason="deleted"), entry("job-1", "not_measured", reason="deleted")],
             "passed",
             [
                 "whether the text that 2 earlier jobs made the model forget is still forgotten could not be measured:"
@@ -89,3 +89,16 @@ def test_text_without_figures_to_compare_with_warns_of_what_comes_out() -> None:
         "text that job-1 had to forget comes out of the model: 2 of 4 measured records. They do not count, because that"
         " job kept no figures to compare with"
     ]
+
+
+def test_reasons_for_text_that_was_not_measured_are_told_apart() -> None:
+    entries = [
+        entry("job-3", "not_measured", reason="unreadable"),
+        entry("job-2", "not_measured", reason="deleted"),
+        entry("job-1", "not_measured", reason="no_figures"),
+    ]
+    begins = [f"whether the text that {job} made the model forget" for job in ("job-2", "job-3", "job-1")]
+    reasons = ["no longer stored", "could not be read", "none of the sampled records has figures to compare with"]
+    for sentence, begin, reason in zip(describe_earlier(entries), begins, reasons, strict=True):
+        assert sentence.startswith(begin)
+        assert sentence.endswith(reason)
