@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from api.client.call import Call
 from api.client.deadline import NEVER, Deadline
 from api.client.errors import UnexpectedAnswer
-from api.client.steps import Steps, send
+from api.client.part_file import whole_file
+from api.client.steps import Steps, Work, send
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,12 +28,8 @@ def finish(call: Call) -> Steps[None]:
 def save(call: Call, file: Path) -> Steps[Path]:
     """Sends the call and writes the body of its answer to the file, whole or not at all."""
     answer = yield from send(call)
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_bytes(answer.content)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as part:
+        yield Work(lambda: part.write_bytes(answer.content))
     return file
 
 

@@ -1,5 +1,7 @@
 """The export of an audit log: over as many connections as it takes, checked entry by entry."""
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,8 +10,9 @@ from pydantic import ValidationError
 from api.client.call import get, url_path
 from api.client.errors import DigestMismatch, UnexpectedAnswer, UnlearningError
 from api.client.line_buffer import LineBuffer
+from api.client.part_file import whole_file
 from api.client.retries import may_repeat
-from api.client.steps import Open, Pause, Read, Steps
+from api.client.steps import Open, Pause, Read, Steps, Work
 from core.schema.audit import AuditHead, AuditLine, entry_hash
 
 
@@ -18,13 +21,8 @@ def export(file: Path, after: int) -> Steps[AuditHead | None]:
 
     Returns the newest entry's number and hash; None: there is no such entry.
     """
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("w+b") as sink:
-            newest = yield from _write(sink, after)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(file) as part, part.open("w+b") as sink:
+        newest = yield from _write(sink, after)
     return newest
 
 
@@ -36,9 +34,7 @@ def _write(sink: BinaryIO, after: int) -> Steps[AuditHead | None]:
             yield Open(call)
             lines = LineBuffer()
             while (piece := (yield Read())) is not None:
-                for line in lines.add(piece):
-                    chain.add(line, sink.tell())
-                    sink.write(line + b"\n")
+                yield Work(partial(_append, sink, chain, lines.add(piece)))
                 failures = 0
             return chain.newest
         except UnlearningError as error:
@@ -48,6 +44,12 @@ def _write(sink: BinaryIO, after: int) -> Steps[AuditHead | None]:
             yield Pause(failures, error)
         sink.seek(chain.step_back())
         sink.truncate()
+
+
+def _append(sink: BinaryIO, chain: "_Chain", lines: Iterable[bytes]) -> None:
+    for line in lines:
+        chain.add(line, sink.tell())
+        sink.write(line + b"\n")
 
 
 class _Chain:

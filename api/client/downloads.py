@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -9,6 +10,7 @@ import httpx
 
 from api.client.call import Call
 from api.client.errors import DigestMismatch, NoAnswer, UnexpectedAnswer, UnlearningError
+from api.client.part_file import resumed_part
 from api.client.retries import may_repeat
 from api.client.steps import Open, Pause, Read, Steps, Work
 from core.schema.manifest import FileEntry
@@ -28,22 +30,24 @@ def download_file(url: str, target: Path, stated: FileEntry, received: Received)
     """Downloads the file under a name that ends in `.part`, checks it, and gives it its own name.
 
     The name of the part holds the digest, so that a part of another version is not taken for a part of this one.
+    Raises PartInUse.
     """
     if target.exists() and (yield Work(lambda: _sha256(target))) == stated.sha256:
         received(stated.bytes)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{stated.sha256[:12]}.part")
-    with part.open("ab") as sink:
+    with resumed_part(part) as sink:
         if sink.tell() > stated.bytes:
             _empty(sink)
         received(sink.tell())
         yield from _fill(sink, url, stated, received)
-    found = yield Work(lambda: _sha256(part))
-    if found != stated.sha256:
-        part.unlink()
-        raise DigestMismatch(stated.path, stated=stated.sha256, found=found)
-    part.replace(target)
+        sink.flush()
+        found = yield Work(lambda: _sha256(part))
+        if found != stated.sha256:
+            part.unlink()
+            raise DigestMismatch(stated.path, stated=stated.sha256, found=found)
+        part.replace(target)
 
 
 def _fill(sink: BinaryIO, url: str, stated: FileEntry, received: Received) -> Steps[None]:
@@ -59,7 +63,7 @@ def _fill(sink: BinaryIO, url: str, stated: FileEntry, received: Received) -> St
                 _empty(sink)
                 received(-size)
             while (piece := (yield Read())) is not None and sink.tell() <= stated.bytes:
-                sink.write(piece)
+                yield Work(partial(sink.write, piece))
                 received(len(piece))
                 if sink.tell() > furthest:
                     furthest, failures = sink.tell(), 0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 
@@ -46,6 +47,14 @@ class DigestMismatch(UnlearningError):
     def __init__(self, path: str, *, stated: str, found: str) -> None:
         self.path, self.stated, self.found = path, stated, found
         super().__init__(f"{path} has the sha256 {found}, not {stated} as the service states: download it again")
+
+
+class PartInUse(UnlearningError):
+    """Another download, of this process or of another, writes to the same part of a file."""
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
+        super().__init__(f"another download writes to {part}: try again when it is over")
 
 
 class WaitTimeout(UnlearningError, TimeoutError):

@@ -1,22 +1,16 @@
 """Redirects: a download follows them without its key, and no other call takes them for an answer."""
 
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from api.client import UnexpectedAnswer
+from tests.integration.api.client.described_file import CONTENT, FILE, SHA256
 from tests.integration.api.client.either_client import Kind, either_client
 from tests.integration.api.client.scripted_server import http_answer, scripted_server
 
 ELSEWHERE = "https://user:word@unlearn.example/v1/files/file-0?token=1"
-CONTENT = bytes(range(256)) * 4
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-FILE = (
-    f'{{"id": "file-0", "filename": "a.txt", "format": "txt", "purpose": "forget", "bytes": {len(CONTENT)},'
-    f' "sha256": "{SHA256}", "records": 1, "created_at": "2026-01-01T00:00:00Z", "expires_at": null}}'
-).encode()
 
 
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
