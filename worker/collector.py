@@ -55,8 +55,7 @@ async def collect_snapshots(sessions: Sessions, root: Path, keys: FileKeys) -> i
         for job in ended:
             await asyncio.to_thread(scratch.remove_folder, folders[job])
             removed.append(job)
-    for job in removed:
-        await keys.discard(job)
+    await _discard_keys(sessions, removed, keys)
     return len(removed)
 
 
@@ -66,9 +65,7 @@ async def collect_snapshot_keys(sessions: Sessions, keys: FileKeys) -> int:
     for jobs in _batches([job async for job in snapshot_keys.stored(keys)]):
         async with sessions() as session:
             ended = await completion.ended_jobs(session, jobs)
-        for job in ended:
-            await keys.discard(job)
-            removed += 1
+        removed += await _discard_keys(sessions, ended, keys)
     return removed
 
 
@@ -128,6 +125,15 @@ async def collect_uploads(sessions: Sessions, storage: Storage, keys: FileKeys) 
         for file in set(batch) - existing:
             await uploads.destroy_upload(storage, file, keys)
             removed += 1
+    return removed
+
+
+async def _discard_keys(sessions: Sessions, jobs: Iterable[str], keys: FileKeys) -> int:
+    """Deletes the keys of those jobs that still have ended; returns their number."""
+    removed = 0
+    for job in jobs:
+        async with sessions.begin() as session:
+            removed += await snapshot_keys.discard(session, job, keys=keys)
     return removed
 
 

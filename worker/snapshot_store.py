@@ -5,10 +5,11 @@ from base64 import b64encode
 
 from pydantic import SecretBytes
 
+from core.records.retry import is_transient
 from core.schema.job_spec import SealedFolder
 from core.storage import StorageError, snapshot_keys
 from core.storage.file_keys import FileKeys
-from worker.lease import Lease
+from worker.lease import Lease, Sessions
 from worker.log import LOGGER, error_fields
 from worker.scratch import Scratch
 
@@ -24,9 +25,12 @@ async def open_store(lease: Lease, scratch: Scratch, keys: FileKeys) -> SealedFo
     return SealedFolder(folder=scratch.snapshots, key=SecretBytes(b64encode(key)))
 
 
-async def discard_key(job: str, keys: FileKeys) -> None:
+async def discard_key(sessions: Sessions, job: str, keys: FileKeys) -> None:
     """Deletes the key of a job that has ended from the key store; a sweeper does it where the store is out of reach."""
     try:
-        await keys.discard(job)
-    except StorageError as error:
+        async with sessions.begin() as session:
+            await snapshot_keys.discard(session, job, keys=keys)
+    except Exception as error:
+        if not (isinstance(error, StorageError) or is_transient(error)):
+            raise
         log.warning("key of snapshots not deleted yet", extra={"job": job, **error_fields(error)})

@@ -135,7 +135,7 @@ class Attempt:
                     verdict = result.judgements[self._job.id].verdict
                 if status in TERMINAL:
                     await scratch.remove_snapshots()
-                    await snapshot_store.discard_key(self._job.id, self._keys)
+                    await snapshot_store.discard_key(self._sessions, self._job.id, self._keys)
                 elif self._lease.is_shared and interruption == "cancel":
                     await scratch.remove_snapshots()  # of a run that goes on with other jobs, or not at all
             log.info("attempt ends", extra=self._log_fields(became=status))

@@ -203,6 +203,13 @@ async def ended_jobs(session: AsyncSession, jobs: Collection[str]) -> set[str]:
     return set((await session.scalars(query)).all())
 
 
+async def lock_ended(session: AsyncSession, job: str) -> bool:
+    """Locks the row of a job that has ended, so that nobody retries it before the transaction ends. False: the job has
+    not ended, or is unknown."""
+    query = select(JobRow.id).where(JobRow.id == job, JobRow.status.in_(TERMINAL)).with_for_update()
+    return await session.scalar(query) is not None
+
+
 async def ended_attempts(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Returns those of the attempts `(job, fence)` that are over, whether they delivered a checkpoint or not.
 

@@ -1,24 +1,28 @@
 """What a job leaves on a worker's disk: unreadable without the job's key, and for good once the job has ended."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 from torch import Tensor, uint8
 from transformers import AutoTokenizer
 
-from core.lm.sealed_file import SealBroken
 from core.lm.sealed_tensors import read_tensors
-from core.records import job_actions
+from core.records import job_actions, job_status, leases
 from core.records.leases import FenceLost
 from core.storage import snapshot_keys
 from core.storage.file_keys import FileKeys, KeyDestroyed
 from tests.integration.records.test_completion import finish
 from tests.integration.records.test_leases import claim
 from tests.integration.worker.test_resuming import wait_for_step
-from tests.integration.worker.worker_setup import CANARY, WorkerProcess, WorkerSetup, terminate
-from worker import collector
+from tests.integration.worker.worker_setup import CANARY, WorkerProcess, WorkerSetup, terminate, wait_for
+from worker import collector, snapshot_store
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+"""Other transactions that wait for the end of this one."""
 
 
 def snapshot_files(setup: WorkerSetup, job: str) -> list[Path]:
@@ -78,18 +82,19 @@ async def test_another_worker_reads_the_snapshot_and_the_jobs_end_takes_the_key(
     await stop_with_snapshot(setup, job, other)
     assert await snapshot_key(setup, job) == key
 
-    leftover = setup.folder / "1" / "2" / "tensors-000-00000.sealed"  # a copy that no sweeper finds
+    file = snapshot_files(setup, job)[0]
+    leftover = setup.folder / file.relative_to(setup.scratch)  # a copy that no sweeper finds
     leftover.parent.mkdir(parents=True)
-    leftover.write_bytes(snapshot_files(setup, job)[0].read_bytes())
+    leftover.write_bytes(file.read_bytes())
+    assert list(tensors([leftover], key))
     async with setup.scene.sessions.begin() as session:
         await job_actions.cancel(session, setup.scene.organisation, job)
     assert await collector.collect_snapshots(setup.scene.sessions, setup.scratch, setup.keys) == 1
     assert setup.scratch_files() == []
-    with pytest.raises(KeyDestroyed):
+    assert (await setup.scene.row(job)).snapshot_key is None
+    assert [id async for id in snapshot_keys.stored(setup.keys)] == []
+    with pytest.raises(KeyDestroyed):  # so that nobody opens the copy
         await snapshot_key(setup, job)
-    assert [key async for key in snapshot_keys.stored(setup.keys)] == []
-    with pytest.raises(SealBroken):
-        list(tensors([leftover], bytes(32)))
 
 
 async def test_a_changed_byte_is_refused_by_name_and_the_job_begins_anew(setup: WorkerSetup) -> None:
@@ -129,6 +134,45 @@ async def test_a_job_has_one_key_until_it_ends(setup: WorkerSetup, key_store: bo
     with pytest.raises(KeyDestroyed):
         await keys.data_key(job, (await setup.scene.row(job)).snapshot_key)
     assert await keys.data_key(other, (await setup.scene.row(other)).snapshot_key) == await key_of(other)
+
+
+async def discard(setup: WorkerSetup, job: str, place: str) -> None:
+    """Deletes the key of an ended job in one of the three places that do so."""
+    sessions = setup.scene.sessions
+    if place == "end of the attempt":
+        await snapshot_store.discard_key(sessions, job, setup.keys)
+    elif place == "sweep of snapshots":
+        (setup.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)
+        await collector.collect_snapshots(sessions, setup.scratch, setup.keys)
+    else:
+        await collector.collect_snapshot_keys(sessions, setup.keys)
+
+
+@pytest.mark.parametrize("place", ["end of the attempt", "sweep of snapshots", "sweep of keys"])
+async def test_a_retry_at_once_keeps_the_key_that_the_failed_attempt_would_delete(
+    setup: WorkerSetup, place: str
+) -> None:
+    job = await setup.scene.job()
+    await claim(setup.scene)
+    async with setup.scene.sessions.begin() as session:
+        key = await snapshot_keys.claim(session, job, 1, keys=setup.keys)
+        await job_status.fail(session, await leases.lock_job(session, job, 1), {"code": "x"})
+    async with setup.scene.sessions.begin() as session:
+        await job_actions.retry(session, setup.scene.organisation, job)
+        discarding = asyncio.create_task(discard(setup, job, place))
+
+        async def waits_or_ends() -> bool:
+            return discarding.done() or bool(await session.scalar(text(WAITING)))
+
+        await wait_for(waits_or_ends)
+    await discarding
+    assert await snapshot_key(setup, job) == key
+    await claim(setup.scene)
+    async with setup.scene.sessions.begin() as session:
+        await job_status.fail(session, await leases.lock_job(session, job, 3), {"code": "x"})
+    await snapshot_store.discard_key(setup.scene.sessions, job, setup.keys)
+    with pytest.raises(KeyDestroyed):
+        await snapshot_key(setup, job)
 
 
 async def test_a_key_of_a_service_key_that_is_gone_is_replaced(setup: WorkerSetup) -> None:
