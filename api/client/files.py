@@ -7,7 +7,7 @@ from api.client.call import Upload, create, delete, get, url_path
 from api.client.downloads import download_file
 from api.client.pages import every
 from api.client.resource import Resource, Transport, operation, stream
-from api.client.steps import Items, Steps
+from api.client.steps import Items, Steps, Work
 from core.schema.files import File, Purpose
 from core.schema.manifest import FileEntry
 from core.schema.pages import Page
@@ -21,7 +21,7 @@ class Files(Resource[Transport]):
         self, file: str | Path, purpose: Purpose, *, filename: str | None = None, idempotency_key: str | None = None
     ) -> Steps[File]:
         """Uploads a file in constant memory. Raises InvalidRequest, which names the line of a bad record."""
-        with open(file, "rb") as content:
+        with (yield Work(lambda: open(file, "rb"))) as content:
             source = Upload(content, filename or Path(file).name, purpose)
             return (yield from ask(create(url_path("files"), source, idempotency_key), File))
 

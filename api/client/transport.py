@@ -13,6 +13,7 @@ from api.client.call import Call
 from api.client.errors import UnlearningError, redirected, request_error, service_error
 from api.client.retries import Retries
 from api.client.steps import Emit, Items, Open, Pause, Read, Result, S, Send, Sleep, Step, Steps, T, Work, advance, fail
+from api.client.threaded_stream import ThreadedStream
 
 TIMEOUT = httpx.Timeout(60.0, read=90.0)
 """Seconds. Reading takes longest: the service may hold an answer for a minute, and a stream is silent for 15 s."""
@@ -142,7 +143,10 @@ class _AsyncSteps:
     async def _perform(self, step: Step) -> Any:
         match step:
             case Send(call):
-                return _checked(await self._http.send(_request(self._http, call)))
+                request = _request(self._http, call)
+                if call.upload is not None and isinstance(request.stream, httpx.SyncByteStream):
+                    request.stream = ThreadedStream(request.stream)
+                return _checked(await self._http.send(request))
             case Open(call, follow):
                 await self.aclose()
                 self._answer = await self._http.send(_request(self._http, call), stream=True, follow_redirects=follow)

@@ -1,6 +1,7 @@
 """A local server whose answers are written in advance."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ class ScriptedServer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection, which ends with its answer."""
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.requests.append(head.decode("latin-1"))
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            for length in re.findall(r"content-length: (\d+)", head, re.IGNORECASE):
+                await reader.readexactly(int(length))
+            self.requests.append(head)
             writer.write(self.answers[min(len(self.requests), len(self.answers)) - 1])
             await writer.drain()
         finally:
