@@ -15,31 +15,31 @@ from core.storage.store import NotStored
 
 
 class KeyDestroyed(NotStored):
-    """The file's key is not in the key store: it was destroyed, or KEY_STORE_URL names another store."""
+    """The key is not in the key store: it was destroyed, or KEY_STORE_URL names another store."""
 
 
 class FileKeys:
-    """Keeps, finds and destroys data keys. Without a key store, the rows of the files hold the wrapped keys."""
+    """Keeps, finds and destroys data keys. Without a key store, the rows of files and jobs hold the wrapped keys."""
 
     def __init__(self, service_key: bytes, store: KeyStore | None = None) -> None:
         self._service_key = service_key
         self.store = store
 
-    async def keep(self, file: str, data_key: bytes) -> bytes | None:
-        """Wraps the key and stores it. Returns what the file's row must hold: None where the key store holds it."""
-        wrapped = wrap(data_key, self._service_key, file.encode())
+    async def keep(self, id: str, data_key: bytes) -> bytes | None:
+        """Wraps the key and stores it. Returns what the row must hold: None where the key store holds it."""
+        wrapped = wrap(data_key, self._service_key, id.encode())
         if self.store is None:
             return wrapped
-        await self.store.put(file, wrapped)
+        await self.store.put(id, wrapped)
         return None
 
-    async def data_key(self, file: str, wrapped: bytes | None) -> bytes:
-        """The key of a file whose row holds `wrapped`. Raises KeyDestroyed, SealBroken."""
+    async def data_key(self, id: str, wrapped: bytes | None) -> bytes:
+        """The key of a file or job whose row holds `wrapped`. Raises KeyDestroyed, SealBroken."""
         if wrapped is None and self.store is not None:
-            wrapped = await self.store.get(file)
+            wrapped = await self.store.get(id)
         if wrapped is None:
-            raise KeyDestroyed(f"the key of {file}")
-        return unwrap(wrapped, self._service_key, file.encode())
+            raise KeyDestroyed(f"the key of {id}")
+        return unwrap(wrapped, self._service_key, id.encode())
 
     async def destroy(self, file: str) -> None:
         """Destroys the key of a file that was deleted, for good: a restored dump does not bring the file back.
@@ -50,17 +50,17 @@ class FileKeys:
             await self.store.mark_destroyed(file)
             await self.store.delete(file)
 
-    async def discard(self, file: str) -> None:
+    async def discard(self, id: str) -> None:
         """Deletes the key of an upload that never got a row, or of a job's snapshots. No key is no error."""
         if self.store is not None:
-            await self.store.delete(file)
+            await self.store.delete(id)
 
     async def kept_before(self, moment: datetime) -> AsyncIterator[str]:
         """The uploaded files in the key store whose ids were made before the moment."""
         if self.store is not None:
-            async for file in self.store.files():
-                if ID_PATTERN.match(file) and file.startswith("file-") and id_timestamp(file) < moment:
-                    yield file
+            async for id in self.store.ids():
+                if ID_PATTERN.match(id) and id.startswith("file-") and id_timestamp(id) < moment:
+                    yield id
 
     def blind(self, digest: str) -> str:
         """Returns the HMAC-SHA256, in hexadecimal digits, of a digest in hexadecimal digits.

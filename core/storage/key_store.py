@@ -8,25 +8,25 @@ from core.storage.store import NotStored, Storage, StorageUrlError, single_chunk
 
 
 class KeyStore(Protocol):
-    """Keys by the id of their file, and a mark for every file whose key was destroyed.
+    """Keys by the id of their file or job, and a mark for every file whose key was destroyed.
 
     A key management system is another class with these methods.
     """
 
-    async def put(self, file: str, key: bytes) -> None:
-        """Stores the key; a key of the same file is replaced."""
+    async def put(self, id: str, key: bytes) -> None:
+        """Stores the key; a key of the same id is replaced."""
         ...
 
-    async def get(self, file: str) -> bytes | None:
-        """The file's key; None where there is none."""
+    async def get(self, id: str) -> bytes | None:
+        """The key of this id; None where there is none."""
         ...
 
-    async def delete(self, file: str) -> None:
+    async def delete(self, id: str) -> None:
         """Deletes the key. No key is no error."""
         ...
 
-    def files(self) -> AsyncIterator[str]:
-        """The files that have a key, in any order."""
+    def ids(self) -> AsyncIterator[str]:
+        """The ids that have a key, in any order."""
         ...
 
     async def mark_destroyed(self, file: str) -> None:
@@ -44,23 +44,23 @@ class StoredKeys:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    async def put(self, file: str, key: bytes) -> None:
+    async def put(self, id: str, key: bytes) -> None:
         """See `KeyStore.put`."""
-        await self._storage.write(f"keys/{file}", single_chunk(key))
+        await self._storage.write(f"keys/{id}", single_chunk(key))
 
-    async def get(self, file: str) -> bytes | None:
+    async def get(self, id: str) -> bytes | None:
         """See `KeyStore.get`."""
         try:
-            return b"".join([chunk async for chunk in self._storage.read(f"keys/{file}")])
+            return b"".join([chunk async for chunk in self._storage.read(f"keys/{id}")])
         except NotStored:
             return None
 
-    async def delete(self, file: str) -> None:
+    async def delete(self, id: str) -> None:
         """See `KeyStore.delete`."""
-        await self._storage.delete(f"keys/{file}")
+        await self._storage.delete(f"keys/{id}")
 
-    async def files(self) -> AsyncIterator[str]:
-        """See `KeyStore.files`."""
+    async def ids(self) -> AsyncIterator[str]:
+        """See `KeyStore.ids`."""
         async for key, _ in self._storage.list("keys"):
             yield key.removeprefix("keys/")
 

@@ -44,6 +44,6 @@ async def discard(session: AsyncSession, job: str, *, keys: FileKeys) -> bool:
 async def stored(keys: FileKeys) -> AsyncIterator[str]:
     """Yields the jobs that have a key in the key store."""
     if keys.store is not None:
-        async for id in keys.store.files():
+        async for id in keys.store.ids():
             if id.startswith("job-"):
                 yield id

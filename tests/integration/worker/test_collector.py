@@ -93,8 +93,8 @@ async def test_snapshots_stay_until_their_job_ends_and_no_longer(setup: WorkerSe
 
 async def test_a_key_store_out_of_reach_keeps_no_snapshot_on_the_disk(setup: WorkerSetup) -> None:
     class UnreachableKeys(StoredKeys):
-        async def delete(self, file: str) -> None:
-            raise StorageError(f"{file} cannot be deleted now")
+        async def delete(self, id: str) -> None:
+            raise StorageError(f"{id} cannot be deleted now")
 
     keys = FileKeys(setup.settings.service_key(), UnreachableKeys(setup.storage))
     for _ in range(2):

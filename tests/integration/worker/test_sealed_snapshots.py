@@ -190,4 +190,4 @@ async def test_old_keys_of_unfinished_jobs_outlive_the_search_for_keys_without_a
     for id in (old_job, old_file):
         await setup.keys.keep(id, bytes(32))
     assert await collector.collect_uploads(setup.scene.sessions, setup.storage, setup.keys) == 1
-    assert [id async for id in setup.keys.store.files()] == [old_job]  # type: ignore[union-attr]
+    assert [id async for id in setup.keys.store.ids()] == [old_job]  # type: ignore[union-attr]
