@@ -31,7 +31,7 @@ def split_sets(sets: list[RecordSet], earlier: Sequence[RecordSet] = ()) -> Data
     forget set alone: no other set trains on them, and none but `probes` measures them. A text that trains in one set
     measures in no set. Pinned and unseen texts are the exception: they measure, and train in no set.
     All records of `earlier` requests are left out like those of the forget set, measured again or not: training on them
-    would bring them back. Text that is deleted cannot be compared, so nothing is left out for it.
+    would bring them back. Text that is deleted or unreadable cannot be compared, so nothing is left out for it.
     """
     data = DataSplit(TrainingSets(forget=[]))
     for records in sets:
