@@ -30,7 +30,7 @@ NAMES: Mapping[str, str] = {
     "dtype": "bfloat16",
     "policy": "default",
     "code": "retain_smaller_than_forget",
-    "message": "3 retain records train against 40 to forget: they are used again, reshuffled",
+    "message": "fewer records to keep were used in training (3) than records to forget (40): they are used again",
     "reason": "Forty requests on this model came in at once.",
 }
 """Values of texts, by the name of their field in any schema."""

@@ -4,7 +4,7 @@ from datetime import UTC
 
 from api.reports.blocks import Document
 from api.reports.sections import annex, course, findings, origin, overview
-from api.reports.words import day_text
+from core.report.days import day_text
 from core.schema.report import Report
 
 _TITLES = {

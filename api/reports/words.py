@@ -1,26 +1,18 @@
 """Times, sizes and results in words, the same for every reader's language settings."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from api.reports.blocks import Badge, Cell, Code
+from core.report.days import day_text
 from core.schema.report import ReportKey
 
 NONE = "–"
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 _RESULTS: dict[str, Badge] = {
     "passed": Badge("passed", "good"),
     "failed": Badge("failed", "bad"),
     "underpowered": Badge("cannot be told", "open"),
     "not_judged": Badge("not judged", "open"),
 }
-
-
-def day_text(day: date) -> str:
-    """Returns a day: `28 November 2026`."""
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
 def time_text(time: datetime | None) -> str:

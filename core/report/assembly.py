@@ -91,7 +91,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
             "environment": attempts[-1].environment if attempts else None,
             "cost": _cost(rows),
             "checkpoint": _checkpoint(rows),
-            "verdict": _verdict(rows),
+            "verdict": _verdict(rows, retrained="retrained" in measured),
             "shared_run": [other.id for other in rows.shared_run],
             "previously_forgotten": describe_previously_forgotten(measured.get("after")),
             "figures": ReportFigures.model_validate(
@@ -212,7 +212,7 @@ def _checkpoint(rows: ReportRows) -> ReportCheckpoint | None:
     )
 
 
-def _verdict(rows: ReportRows) -> ReportVerdict | None:
+def _verdict(rows: ReportRows, *, retrained: bool) -> ReportVerdict | None:
     if rows.job.judgement is None or rows.job.policy is None:
         return None
     judgement = Judgement.model_validate(rows.job.judgement)
@@ -233,7 +233,7 @@ def _verdict(rows: ReportRows) -> ReportVerdict | None:
             for part, question in PARTS.items()
             if (judged := judgement.parts.get(part)) is not None
         ],
-        bounds=describe_bounds(judgement.bounds),
+        bounds=describe_bounds(judgement.bounds, retrained=retrained),
         assumptions=list_assumptions(_data(rows)),
         warnings=judgement.warnings,
     )

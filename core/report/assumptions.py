@@ -9,7 +9,7 @@ _HOW = {
     "made_by_swapping": "copies of the text to forget with other names, numbers, places and dates",
     "made_by_the_model": "text that the model wrote by itself",
 }
-_INSTEAD = {"retain": "text to keep", "unseen": "text that the model has never seen"}
+_INSTEAD = {"retain": "text to keep", "unseen": "text that the model had not seen before the job"}
 
 
 def list_assumptions(data: Sequence[SetUsed]) -> list[str]:

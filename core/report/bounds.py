@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 from core.report.glossary import COPIES, REASONS, SCALES, YARDSTICKS, attack_words, figure_words, set_words
 from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
-from core.schema.figure_names import PREVIOUSLY_FORGOTTEN, RELEARNED_WORST, RELEARNING_CURVES
+from core.schema.figure_names import (
+    PREVIOUSLY_FORGOTTEN,
+    RELEARNED_BESIDE_RETRAINED,
+    RELEARNED_WORST,
+    RELEARNING_CURVES,
+)
 from core.schema.policies import Bound, JudgedBound
 from core.schema.report import ReportBound
 
@@ -27,16 +32,26 @@ _QUESTIONS: Mapping[str, str] = {
         " record that it knows best?"
     ),
     "leak_rate_highest": "If the model may try many times, how often does it give a record back?",
-    "perplexity": "Does the text to forget surprise the model about as much as text that it has never seen?",
+    "perplexity": (
+        "Does the text to forget surprise the model about as much as text that it had not seen before the job?"
+    ),
 }
+_PLURAL = ("probes", "protected")
+"""Sets whose words are in the plural: the questions."""
 _RANK_LOW = "Does the model no longer prefer the records to made-up copies with other names and numbers?"
 _RANK_HIGH = "Does the model not avoid the records either, more than made-up copies with other names and numbers?"
 
 
-def describe_bounds(judged: list[JudgedBound]) -> list[ReportBound]:
-    """Returns the bounds with their sentences: extraction first, then membership, then what the model must keep."""
+def describe_bounds(judged: list[JudgedBound], *, retrained: bool) -> list[ReportBound]:
+    """Returns the bounds with their sentences: extraction first, then membership, then what the model must keep.
+
+    `retrained`: a retrained model was measured.
+    """
     ordered = sorted(judged, key=lambda bound: _PART_ORDER.index(bound.part))
-    return [ReportBound(**dict(bound), question=_question(bound.bound), answer=_answer(bound)) for bound in ordered]
+    return [
+        ReportBound(**dict(bound), question=_question(bound.bound), answer=_answer(bound, retrained))
+        for bound in ordered
+    ]
 
 
 def bound_words(bound: Bound) -> str:
@@ -54,8 +69,8 @@ def bound_words(bound: Bound) -> str:
 def _question(bound: Bound) -> str:
     if bound.attack is not None:
         return (
-            f"An attacker {attack_words(bound.attack)}. Can it tell the text to forget from text that the model has"
-            " never seen?"
+            f"An attacker {attack_words(bound.attack)}. Can it tell the text to forget from text that the model had"
+            " not seen before the job?"
         )
     if bound.curve in RELEARNING_CURVES or bound.across in RELEARNED_WORST:
         return "If a copy of the model is trained further, does the text come back no faster than it must?"
@@ -67,7 +82,7 @@ def _question(bound: Bound) -> str:
         return f"Does the {bound_words(bound)} keep its limits?"
     if bound.concerns_survival:
         return (
-            f"Does {set_words(bound.set)} surprise the model as little as before?"
+            f"{'Do' if bound.set in _PLURAL else 'Does'} {set_words(bound.set)} surprise the model as little as before?"
             if bound.figure == "perplexity"
             else (f"Does the {bound_words(bound)} keep its limits?")
         )
@@ -85,17 +100,28 @@ def _question_on_forgetting(bound: Bound) -> str:
     return f"Does the {figure_words(bound.figure or '')} of {set_words(bound.set or '')} keep its limits?"
 
 
-def _answer(judged: JudgedBound) -> str:
+def _answer(judged: JudgedBound, retrained: bool) -> str:
     if judged.value is None:
-        return " ".join(filter(None, (_not_judged(judged), _weight(judged))))
+        return " ".join(filter(None, (_not_judged(judged, retrained), _weight(judged))))
     return " ".join(filter(None, (_measured(judged), _result(judged), _weight(judged))))
 
 
-def _not_judged(judged: JudgedBound) -> str:
+def _not_judged(judged: JudgedBound, retrained: bool) -> str:
     name = _capitalised(bound_words(judged.bound))
-    if judged.why == "not_measured":
-        return f"{name}: not judged, because it was not measured, or because there was nothing to compare it with."
-    return f"{name}: not judged{f', because {REASONS[judged.why]}' if judged.why else ''}."
+    reason = _missing(judged, retrained) if judged.why == "not_measured" else judged.why and REASONS[judged.why]
+    return f"{name}: not judged{f', because {reason}' if reason else ''}."
+
+
+def _missing(judged: JudgedBound, retrained: bool) -> str:
+    """What is missing: the figure itself, or a figure beside it."""
+    if judged.figure is None:
+        beside = judged.bound.across in RELEARNED_BESIDE_RETRAINED and not retrained
+        return "it takes a retrained model to compare with, and none was measured" if beside else "it was not measured"
+    if judged.bound.attack is not None:
+        return "it was not measured how far the texts can be told apart without the model"
+    if judged.bound.by == "ratio":
+        return "it was measured, but no ratio to another figure can be formed"
+    return "it was measured, but there is nothing to compare it with"
 
 
 def _measured(judged: JudgedBound) -> str:

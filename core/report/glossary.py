@@ -11,7 +11,7 @@ from core.schema.verdict_parts import Part, Reason
 SETS: Mapping[SetName, str] = {
     "forget": "the text to forget",
     "retain": "the text to keep",
-    "unseen": "text that the model has never seen",
+    "unseen": "text that the model had not seen before the job",
     "general": "general text",
     "probes": "the questions about the text to forget",
     "protected": "the questions about what the model must keep",
@@ -132,7 +132,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "exposure": (
         "exposure",
         "How clearly the model prefers a record to made-up copies with other names and numbers, on a logarithmic scale:"
-        " about 1 means that it cannot tell them apart.",
+        " about 1 means that it cannot tell them apart. The figure of unseen text, where it was measured, is what to"
+        " compare with.",
     ),
     "exposure_rank": (
         "rank among made-up copies",
@@ -145,7 +146,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     ),
     "exposure_p": (
         "chance of such a rank",
-        "The probability that the records stand so far ahead of their made-up copies if the model has never seen them.",
+        "The probability that the records stand so far ahead of their made-up copies if the model has never seen them."
+        " It counts for the verdict only where the policy has a limit on it; the default policy has none.",
     ),
     "truth_ratio": (
         "truth ratio",
@@ -292,7 +294,7 @@ PARTS: Mapping[Part, str] = {
 
 REASONS: Mapping[Reason, str] = {
     "underpowered": "there are too few records, or they differ too much, to tell",
-    "no_reference_text": "there is no text that the model has never seen, to compare with",
+    "no_reference_text": "there is no text to compare with that the model had not seen before the job",
     "shifted_reference_text": "the text to forget and the unseen text differ so much that they can be told apart"
     " without the model",
     "reference_knows_the_text": "the model that was named as the retrained model knows the text to forget",

@@ -1,21 +1,39 @@
 """The result of a job in a few sentences, extraction first: whether the text comes out is what a court asks."""
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+
 from core.report.bounds import bound_words
-from core.report.glossary import REASONS
+from core.report.days import day_text
+from core.report.glossary import REASONS, set_words
+from core.report.numbers import records_text
 from core.report.previously_forgotten import summarize_previously_forgotten
+from core.schema.evaluation import SetName
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
-from core.schema.policies import Result
-from core.schema.report import Report, ReportPart, ReportVerdict
+from core.schema.policies import Bound, Result
+from core.schema.report import Report, ReportBound, ReportPart, ReportPurge, ReportVerdict
 
 _EXTRACTION = {
-    "passed": "The text could not be got out of the model by any test of the policy, within the policy's limits.",
+    "passed": "By the policy's tests, no more of the text came out than its limits allow.",
     "failed": "The text, or parts of it, can still be got out of the model: at least one test gave back more than the"
     " policy allows.",
 }
 _MEMBERSHIP = {
-    "passed": "An attacker could not tell that the model has seen the text, within the policy's limits.",
+    "passed": "By the attacks that the policy names, an attacker could not tell that the model has seen the text,"
+    " within the policy's limits.",
     "failed": "An attacker can tell that the model has seen the text better than the policy allows, or can see that it"
     " was made to forget it.",
+}
+_KEPT: Mapping[SetName, str] = {
+    "retain": "the text to keep",
+    "general": "general ability",
+    "protected": "the answers to questions about what the model must keep",
+}
+_RESULTS: Mapping[Result, str] = {
+    "passed": "passed",
+    "failed": "failed",
+    "underpowered": "could not be told",
+    "not_judged": "not judged",
 }
 
 
@@ -23,13 +41,15 @@ def summarize(report: Report) -> list[str]:
     """Returns the sentences that a reader must know if she reads nothing else."""
     sentences = [_what_happened(report)]
     if report.verdict is not None:
-        sentences += [_part(part) for part in report.verdict.parts]
-        sentences += [_survival(report.verdict), *summarize_previously_forgotten(report.previously_forgotten)]
-        sentences += [_verdict(report.verdict), *report.verdict.assumptions]
+        sentences += [_part(part, report) for part in report.verdict.parts]
+        sentences += [_survival(report, report.verdict), *summarize_previously_forgotten(report.previously_forgotten)]
+        sentences += [f"{_verdict(report.verdict)} {_results(report)}", *report.verdict.assumptions]
     elif report.status == "succeeded" and report.kind == "unlearn":
         sentences.append("The result was not judged by a policy: the figures stand by themselves.")
     if report.checkpoint is not None:
         sentences.append(_release(report))
+    if report.status == "succeeded":
+        sentences += _stored(report.purge)
     return sentences
 
 
@@ -81,10 +101,10 @@ def _shared(others: int) -> str:
     )
 
 
-def _part(part: ReportPart) -> str:
+def _part(part: ReportPart, report: Report) -> str:
     texts = _EXTRACTION if part.part == "extraction" else _MEMBERSHIP
     if part.result in texts:
-        return texts[part.result]
+        return f"{texts[part.result]}{_further_attacks(report) if part.part == 'membership' else ''}"
     subject = (
         "Whether the text can still be got out"
         if part.part == "extraction"
@@ -95,14 +115,65 @@ def _part(part: ReportPart) -> str:
     return f"{subject} could not be judged{because}.{demanded}"
 
 
-def _survival(verdict: ReportVerdict) -> str:
+def _further_attacks(report: Report) -> str:
+    """The number of the attacks that were made without a limit on them."""
+    if report.verdict is None or report.figures.after is None:
+        return ""
+    limited = {bound.bound.attack for bound in report.verdict.bounds}
+    further = len(report.figures.after.attacks.keys() - limited)
+    if not further:
+        return ""
+    attacks = "1 more attack was computed and is" if further == 1 else f"{further} more attacks were computed and are"
+    return f" {attacks} not judged; {'it is' if further == 1 else 'they are'} in the annex."
+
+
+def _survival(report: Report, verdict: ReportVerdict) -> str:
     survival = [bound for bound in verdict.bounds if bound.part is None and bound.carries]
     kept = [bound for bound in survival if bound.bound.across != PREVIOUSLY_FORGOTTEN]
     if any(bound.result == "failed" for bound in kept):
         return "What the model must keep has suffered more than the policy allows."
     if not kept or any(bound.result != "passed" for bound in kept):
         return "Whether the model kept what it must keep could not be judged completely."
-    return "What the model must keep is intact, within the policy's limits."
+    return (
+        f"What the model must keep is intact, within the policy's limits, as measured on {_shown(kept)}."
+        f"{_unshown(report)}"
+    )
+
+
+def _shown(kept: Sequence[ReportBound]) -> str:
+    """The sets by which the policy judged what must be kept, with their numbers of records."""
+    shown = dict.fromkeys(f"{_subject(judged.bound)} ({records_text(judged.records)})" for judged in kept)
+    return _join(list(shown))
+
+
+def _subject(bound: Bound) -> str:
+    return bound_words(bound) if bound.set is None else set_words(bound.set)
+
+
+def _unshown(report: Report) -> str:
+    measured = {} if report.figures.after is None else report.figures.after.sets
+    missing = [name for name in _KEPT if name not in measured]
+    if not missing:
+        return ""
+    text = _join([_KEPT[name] for name in missing])
+    verb = "were" if len(missing) > 1 or "protected" in missing else "was"
+    return f" {text[:1].upper()}{text[1:]} {verb} not measured."
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _stored(purge: Sequence[ReportPurge]) -> list[str]:
+    """A sentence on the text to forget while one of its files is not deleted."""
+    kept = [file.expires_at for file in purge if not file.deleted]
+    ends = [end for end in kept if end is not None]
+    if not kept:
+        return []
+    if len(ends) < len(kept):
+        return ["The text to forget is still stored, encrypted, by the service, and no day is set for its deletion."]
+    until = day_text(max(ends).astimezone(UTC).date())
+    return [f"The text to forget is still stored, encrypted, by the service until {until}."]
 
 
 def _verdict(verdict: ReportVerdict) -> str:
@@ -114,6 +185,25 @@ def _verdict(verdict: ReportVerdict) -> str:
     unclear = _names(verdict, "underpowered")
     which = f" This concerns: {unclear}." if unclear else ""
     return f"{policy} not judged, because {verdict.reason_text}.{which}"
+
+
+def _results(report: Report) -> str:
+    """The number of tests with each result, those that do not count too, as the report lists them."""
+    if report.verdict is None:
+        return ""
+    listed = [
+        bound
+        for bound in report.verdict.bounds
+        if report.previously_forgotten or bound.bound.across != PREVIOUSLY_FORGOTTEN
+    ]
+    counts: list[str] = []
+    for result, words in _RESULTS.items():
+        names = [bound.bound.name for bound in listed if bound.result == result]
+        if names or result in ("passed", "failed"):
+            tests = "" if counts else " test" if len(names) == 1 else " tests"
+            named = f" ({', '.join(names)})" if names and result != "passed" else ""
+            counts.append(f"{len(names)}{tests} {words}{named}")
+    return f"{', '.join(counts)}."
 
 
 def _names(verdict: ReportVerdict, result: Result) -> str:

@@ -27,7 +27,7 @@ WARNINGS: Mapping[str, str] = {
     " clear.",
     "reference_knows_the_text": "The model that was named as retrained without the text knows it. Limits that compare"
     " with it are not judged.",
-    "retain_smaller_than_forget": "There is less text to keep than text to forget.",
+    "retain_smaller_than_forget": "Few records to keep serve the training, so that the model may learn them by heart.",
     "samples_not_kept": "Texts that the model wrote could not be kept for later jobs. This does not change the result.",
     "small_sample": "Some figures rest on few records and say little: their intervals show how little.",
     "snapshot_failed": "The state of the training could not be stored at some point. This does not change the result.",

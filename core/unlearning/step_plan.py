@@ -218,8 +218,8 @@ def _warn_of_small_retain_set(retain: int, forget: int, report: Callable[[ChildE
         report(
             Warned(
                 code="retain_smaller_than_forget",
-                message=f"{retain} retain records train against {forget} to forget: they are used again,"
-                " reshuffled, and may be learnt by heart",
+                message=f"fewer records to keep were used in training ({retain}) than records to forget ({forget}):"
+                " they are used again, reshuffled, and may be learnt by heart",
             )
         )
 

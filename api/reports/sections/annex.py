@@ -3,11 +3,12 @@
 from api.reports.blocks import Block, Bullets, Cell, Code, Command, Facts, Paragraph, Section, Table
 from api.reports.sections.pictures import series_labels
 from api.reports.words import bytes_text
-from core.report.glossary import PRIVLEAK, PRIVLEAK_MEANING, SETS, figure_meaning, figure_words
+from core.report.glossary import PRIVLEAK, PRIVLEAK_MEANING, SETS, attack_label, figure_meaning, figure_words
 from core.report.numbers import figure_text
 from core.schema.evaluation import Measurements, Moment
 from core.schema.report import Report
 
+_UNSIGNED = "This document is not itself signed; the signed statement is. Keep both."
 _MOMENTS: tuple[Moment, ...] = ("before", "after", "retrained")
 
 
@@ -18,7 +19,9 @@ def not_proved(report: Report) -> Section:
 
 def checks(report: Report) -> Section:
     """Returns how the report can be checked."""
-    return Section("How to check this report", [Command(check.text, check.command) for check in report.checks])
+    unsigned = [] if report.checkpoint is None else [Paragraph(_UNSIGNED)]
+    commands = [Command(check.text, check.command) for check in report.checks]
+    return Section("How to check this report", [*unsigned, *commands])
 
 
 def figures(report: Report) -> Section | None:
@@ -32,8 +35,9 @@ def figures(report: Report) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             "Each figure with its 95 % interval in parentheses, where it has one. The aim is that the model knows no"
-            " more of the text to forget than of text that it has never seen, and as much of everything else as before."
-            " What each name means, and which way its numbers run, is said below the tables."
+            " more of the text to forget than of text that it had not seen before the job, and as much"
+            " of everything else as before. What each name means, and which way its numbers run, is said below the"
+            " tables."
         )
     ]
     names: set[str] = set()
@@ -56,6 +60,19 @@ def figures(report: Report) -> Section | None:
             for figure in across
         ]
         blocks.append(Table("Figures of several sets or models", columns, rows))
+    attacks = dict.fromkeys(attack for model in measured.values() for attack in model.attacks)
+    if attacks:
+        rows = [
+            [
+                attack_label(attack),
+                *(
+                    figure_text(found.auc if (found := model.attacks.get(attack)) else None)
+                    for model in measured.values()
+                ),
+            ]
+            for attack in attacks
+        ]
+        blocks.append(Table("AUC of each membership attack", ["Attack", *columns[1:]], rows))
     meanings = [(figure_words(name), meaning) for name in sorted(names) if (meaning := figure_meaning(name))]
     if any(name.startswith(PRIVLEAK) for name in names):
         meanings.append(("privacy leak", PRIVLEAK_MEANING))

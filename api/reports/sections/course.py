@@ -23,7 +23,8 @@ _REASONS = {
 }
 _AUDIT = (
     "The organisation's audit log holds these entries about the job, its new model and the files with text to forget."
-    " An entry holds a hash of the entry before it, so that no entry can be changed unseen."
+    " An entry holds a hash of the entry before it, so that a change shows to whoever has kept a later"
+    " hash."
 )
 
 

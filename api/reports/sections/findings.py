@@ -21,10 +21,12 @@ _EXTRACTION = (
 )
 _MEMBERSHIP = (
     "An attacker may not get the text out and still recognise that the model was trained on it. A membership attack"
-    " compares the text to forget with similar text that the model has never seen. Its score, the AUC, is 0.5 if the"
-    " attacker can only guess, and 1 if it is always right. A score below 0.5 gives the text away too: it is then"
-    " unusually unknown to the model. The intervals of the tests are widened so that all of them hold together."
+    " compares the text to forget with similar text that the model had not seen before the job. Its score, the"
+    " AUC, is 0.5 if the attacker can only guess, and 1 if it is always right. A score below 0.5 gives the text away"
+    " too: it is then unusually unknown to the model. The intervals of the tests are widened so that all of them hold"
+    " together."
 )
+_HALF = "One half of that similar text serves the training of the job; only the other half is measured here."
 _SURVIVAL = "Forgetting must not damage the rest: these tests compare the model after the job with the model before it."
 _ROBUSTNESS = (
     "These tests change a copy of the model, as somebody who has its files could: they store its weights with fewer"
@@ -51,7 +53,7 @@ def findings(report: Report) -> list[Section]:
         Section(
             PARTS["membership"],
             [
-                Paragraph(_MEMBERSHIP),
+                Paragraph(f"{_MEMBERSHIP} {_HALF}" if _halves_unseen_text(report) else _MEMBERSHIP),
                 *pictures.attack_scores(report),
                 *pictures.attack_curves(report),
                 *_bounds(report, "membership"),
@@ -76,6 +78,10 @@ def findings(report: Report) -> list[Section]:
     if report.verdict is not None and kept:
         kept[0] = Section(kept[0].title, [Paragraph(_HOW_JUDGED), *kept[0].blocks])
     return kept
+
+
+def _halves_unseen_text(report: Report) -> bool:
+    return report.kind == "unlearn" and any(used.name == "unseen" and used.part is None for used in report.data)
 
 
 def _bounds(report: Report, part: Part | None) -> Sequence[Block]:

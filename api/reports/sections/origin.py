@@ -123,5 +123,5 @@ def _cost(report: Report) -> list[tuple[str, Cell]]:
     if cost.peak_device_bytes is not None:
         facts.append(("Memory of a GPU at its peak", bytes_text(cost.peak_device_bytes)))
     if cost.changed_share is not None:
-        facts.append(("Weights that changed", f"{cost.changed_share:.1%}"))
+        facts.append(("Weights that changed", f"{cost.changed_share:.1%}; this does not say by how much"))
     return facts

@@ -1,7 +1,8 @@
 """The first section: the result, who asked for it, and whether it was in time."""
 
 from api.reports.blocks import Badge, Block, Bullets, Cell, Code, Facts, Paragraph, Section, Table
-from api.reports.words import NONE, day_text, key_text, result_badge, time_text
+from api.reports.words import NONE, key_text, result_badge, time_text
+from core.report.days import day_text
 from core.schema.report import Report
 
 _NO_PROOF = (
@@ -44,7 +45,7 @@ def _facts(report: Report) -> list[tuple[str, Cell]]:
         ("To be done by", NONE if deadline.due is None else day_text(deadline.due)),
     ]
     if deadline.kept is not None:
-        facts.append(("In time", Badge("yes", "good") if deadline.kept else Badge("no", "bad")))
+        facts.append(("Job ended by the due date", Badge("yes", "good") if deadline.kept else Badge("no", "bad")))
     facts.append(("Job", Code(report.job)))
     if report.checkpoint is not None:
         facts.append(("New model", Code(report.checkpoint.id)))

@@ -47,7 +47,7 @@ def extraction(report: Report) -> list[Picture]:
         return []
     title = "How much of the text to forget comes out of the model"
     svg = interval_chart(title, rows, series_labels(report), axis="share that comes out (0: nothing, 1: everything)")
-    caption = f"{title}, by each test. Lower is better. {_INTERVALS} {_yardstick_text(report)}"
+    caption = f"{title}, by each test. {_INTERVALS} {_yardstick_text(report)}"
     return [Picture(svg, _alt(title, rows), caption.strip())]
 
 
@@ -188,10 +188,10 @@ def _yardstick_text(report: Report) -> str:
         return "The retrained model never saw the text: what it gives back by chance is the measure."
     if report.figures.before is not None and "unseen" in report.figures.before.sets and report.kind != "measure":
         return (
-            "What the model before the job gave back of text that it had never seen, by chance, is the measure: nothing"
-            " lower can be expected."
+            "What the model before the job gave back of text that it had not seen, by chance, is the measure. A figure"
+            " near that of unseen text is the aim; one far below it may itself show that the text was treated."
         )
-    return ""
+    return "Lower is better."
 
 
 def _alt(title: str, rows: Sequence[Row]) -> str:

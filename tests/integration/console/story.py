@@ -197,7 +197,10 @@ class Story:
             entries.append(FileEntry(path=path, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
         delivered = completion.UploadedCheckpoint(prefix=prefix, files=entries, digest=digest(entries), step=STEPS)
         async with self.sessions.begin() as session:
-            message = "100 retain records train against 200 to forget: they are used again, reshuffled"
+            message = (
+                "fewer records to keep were used in training (100) than records to forget (200): they are used again,"
+                " reshuffled"
+            )
             await progress.add_warning(session, job, fence, "retain_smaller_than_forget", message)
             await progress.set_phase(session, job, fence, "measuring_after")
             if retrained is not None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium import webdriver
 
-from api.reports.words import day_text
+from core.report.days import day_text
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.report import Report
 from tests.integration.console.browser import CHROMEDRIVER, CHROMIUM, open_browser

@@ -21,6 +21,8 @@ def describe(
     yardstick: Yardstick | None = None,
     compared: float | None = None,
     carries: bool = True,
+    measured: bool = False,
+    retrained: bool = False,
 ) -> ReportBound:
     low, high = interval if interval else (None, None)
     judged = JudgedBound(
@@ -35,11 +37,11 @@ def describe(
         why="not_measured" if result == "not_judged" else None,
         carries=carries,
         records=None if value is None else 60,
-        figure=None if value is None else Figure(value=0.25, low=0.2, high=0.3, records=60),
+        figure=None if value is None and not measured else Figure(value=0.25, low=0.2, high=0.3, records=60),
         compared=None if compared is None else Figure(value=compared, low=compared, high=compared, records=80),
         yardstick=yardstick,
     )
-    (described,) = describe_bounds([judged])
+    (described,) = describe_bounds([judged], retrained=retrained)
     return described
 
 
@@ -75,7 +77,30 @@ def test_a_figure_of_these_very_records_is_known_exactly() -> None:
 
 def test_a_bound_that_was_not_measured_says_so() -> None:
     described = describe(BOUNDS["relearned"], None, None, "not_judged", carries=False)
-    assert described.answer.startswith("Lowest ratio of perplexities after further training: not judged, because")
+    assert described.answer.startswith(
+        "Lowest ratio of perplexities after further training: not judged, because it takes a retrained model to compare"
+        " with, and none was measured."
+    )
+    beside = describe(BOUNDS["relearned"], None, None, "not_judged", carries=False, retrained=True)
+    assert "not judged, because it was not measured." in beside.answer
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cloze", "it was measured, but there is nothing to compare it with"),
+        ("retain", "it was measured, but no ratio to another figure can be formed"),
+        ("membership.loss", "it was not measured how far the texts can be told apart without the model"),
+    ],
+)
+def test_a_bound_that_was_measured_says_what_else_is_missing(name: str, reason: str) -> None:
+    answer = describe(BOUNDS[name], None, None, "not_judged", measured=True).answer
+    assert f"not judged, because {reason}." in answer
+
+
+def test_questions_are_in_the_plural() -> None:
+    question = describe(BOUNDS["protected"], 1.0, (0.9, 1.1), "passed").question
+    assert question.startswith("Do the questions about what the model must keep surprise")
 
 
 @pytest.mark.parametrize("name", list(BOUNDS))

@@ -136,7 +136,7 @@ def test_a_retain_set_smaller_than_the_forget_set_is_cycled_with_a_warning():
     _, result = run("ascent_descent", sets=sets, training=adam(epochs=2), events=events)
     warnings = [event for event in events if event.kind == "warning"]
     assert [warning.code for warning in warnings] == ["retain_smaller_than_forget"]
-    assert "2 retain" in warnings[0].message
+    assert "in training (2) than records to forget (6)" in warnings[0].message
     retained = [event.values["retain_loss"] for event in events if event.kind == "curve"]
     assert len(retained) == result.steps == 6
     assert all(value > 0 for value in retained)

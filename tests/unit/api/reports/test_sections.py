@@ -1,0 +1,48 @@
+"""Sections of a report in their words."""
+
+import pytest
+
+from api.reports.blocks import Paragraph, Table
+from api.reports.sections import annex, findings
+from core.schema.evaluation import Attack, Figure, Measurements
+from core.schema.jobs import SetUsed
+from core.schema.report import Report, ReportCheckpoint, ReportFigures
+
+AUC = Figure(value=0.52, low=0.44, high=0.6, records=20)
+AFTER = Measurements(
+    attacks={name: Attack.model_construct(auc=AUC, roc=[(0.0, 0.0), (1.0, 1.0)]) for name in ("loss", "min_k_5")},
+    seconds=1.0,
+    model_digest="0" * 64,
+)
+FIGURES = ReportFigures(measure=[], before=None, after=AFTER, retrained=None)
+
+
+def test_the_annex_lists_every_attack_that_was_computed() -> None:
+    section = annex.figures(Report.model_construct(kind="unlearn", figures=FIGURES))
+    assert section is not None
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert table.columns == ["Attack", "after the job"]
+    assert table.rows == [
+        ["loss: surprise by the whole text", "0.52 (0.44 to 0.6)"],
+        ["min_k_5: the most surprising 5 %", "0.52 (0.44 to 0.6)"],
+    ]
+
+
+@pytest.mark.parametrize(("part", "halved"), [(None, True), ("measures", False)])
+def test_unseen_text_that_half_trains_is_told_to_measure_by_its_other_half(part: str | None, halved: bool) -> None:
+    used = SetUsed.model_validate({"name": "unseen", "file": None, "records": 40, "sha256": None, "part": part})
+    report = Report.model_construct(
+        kind="unlearn", data=[used], figures=FIGURES, verdict=None, previously_forgotten=[], relearning=None
+    )
+    (section,) = [section for section in findings.findings(report) if "has seen the text" in section.title]
+    first = next(block for block in section.blocks if isinstance(block, Paragraph) and "attack" in block.text)
+    assert ("only the other half is measured" in first.text) is halved
+
+
+def test_a_report_with_a_statement_says_that_only_the_statement_is_signed() -> None:
+    made = ReportCheckpoint.model_construct()
+    signed, unsigned = [annex.checks(Report.model_construct(checkpoint=each, checks=[])) for each in (made, None)]
+    assert [block.text for block in signed.blocks if isinstance(block, Paragraph)] == [
+        "This document is not itself signed; the signed statement is. Keep both."
+    ]
+    assert unsigned.blocks == []
