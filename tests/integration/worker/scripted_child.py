@@ -52,11 +52,20 @@ class ScriptedAttempts:
     requests: Notifications | None = None
 
     async def attempt(self, script: str, *, storage: Storage | None = None) -> Attempt:
-        """Claims the next job for an attempt whose child follows the script."""
-        claimed = await claim_job(
-            self.setup.scene.sessions, worker="scripted", gpus=0, lease_seconds=self.setup.settings.lease_seconds
-        )
-        assert claimed is not None
+        """Claims the next job for an attempt whose child follows the script.
+
+        Like a worker, asks again where another transaction holds the job's row for a moment.
+        """
+        claimed = None
+        async with asyncio.timeout(30):
+            while claimed is None:
+                claimed = await claim_job(
+                    self.setup.scene.sessions,
+                    worker="scripted",
+                    gpus=0,
+                    lease_seconds=self.setup.settings.lease_seconds,
+                )
+                await asyncio.sleep(0 if claimed else 0.1)
         devices = self.devices.take(0)
         assert devices is not None
         return Attempt(
