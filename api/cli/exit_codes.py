@@ -16,7 +16,7 @@ REFUSED = 1
 WRONG_CALL = 2
 """The command was called wrongly, or no service is named."""
 NOT_MEASURED = 3
-"""What `unlearn verify` checked holds, but the figures could not be made again."""
+"""All checks of `unlearn verify` hold, but the figures could not be made again."""
 NO_ANSWER = 4
 """The service does not answer, or asks to come back later: the same command may succeed then."""
 WRONG_BYTES = 5

@@ -39,7 +39,7 @@ class Call:
 
     @property
     def repeatable(self) -> bool:
-        """Whether the service does the work once, however often the request reaches it."""
+        """True where the service does the work once, however often the request reaches it."""
         return self.method in SAFE_METHODS or "Idempotency-Key" in self.headers
 
     def with_headers(self, headers: Mapping[str, str]) -> "Call":

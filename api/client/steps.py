@@ -38,7 +38,7 @@ class Open:
 
     call: Call
     follow_redirects: bool = False
-    """Whether the answer may come from elsewhere, such as an object store. Another host does not get the key."""
+    """True where the answer may come from elsewhere, such as an object store. Another host does not get the key."""
 
 
 @dataclass(frozen=True)

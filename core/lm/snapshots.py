@@ -186,7 +186,7 @@ class Snapshots:
             return file.read_rest()
 
     def _is_whole(self, folder: Path, names: list[str]) -> bool:
-        """Whether every file opens to its end: training must not begin on half of a snapshot."""
+        """Returns whether every file opens to its end: training must not begin on half of a snapshot."""
 
         def verify(name: str) -> None:
             with SealedReader(folder / name, self._key, _context(folder, name)) as file:

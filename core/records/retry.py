@@ -32,7 +32,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the error passes without a change of the code: `is_transient`, or migrations that are still to come.
+    """Returns whether the error passes without a change of the code: `is_transient`, or migrations still to come.
 
     A process that serves before the database is migrated waits for that.
     """
@@ -47,7 +47,7 @@ class OutageWait:
         self._refused_since: float | None = None
 
     def covers(self, error: BaseException) -> bool:
-        """Whether to try again after this error. A missing right counts for `grant_seconds` from the first refusal."""
+        """Returns whether to try again after it. A missing right counts for `grant_seconds` from the first refusal."""
         if _sqlstate(error) != _NOT_GRANTED:
             return is_outage(error)
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a verdict takes for granted: text that the service made in place of text that people wrote."""
+"""The assumptions of a verdict, in sentences: text that the service made in place of text that people wrote."""
 
 from collections.abc import Sequence
 

@@ -113,7 +113,7 @@ def _not_judged(judged: JudgedBound, retrained: bool) -> str:
 
 
 def _missing(judged: JudgedBound, retrained: bool) -> str:
-    """What is missing: the figure itself, or a figure beside it."""
+    """Names what is missing: the figure itself, or a figure beside it."""
     if judged.figure is None:
         beside = judged.bound.across in RELEARNED_BESIDE_RETRAINED and not retrained
         return "it takes a retrained model to compare with, and none was measured" if beside else "it was not measured"

@@ -1,4 +1,4 @@
-"""Whether the text of earlier requests is still forgotten, in sentences."""
+"""The findings on the text of earlier requests, in sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

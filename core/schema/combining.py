@@ -1,4 +1,4 @@
-"""Which jobs may share a run: those that differ in nothing but the text to forget and the questions about it."""
+"""The key of jobs that may share a run: they differ in nothing but the text to forget and the questions about it."""
 
 import hashlib
 import json

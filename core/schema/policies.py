@@ -159,7 +159,7 @@ class Bound(Strict):
 
     @property
     def concerns_survival(self) -> bool:
-        """Whether the bound is about records that the model must keep, or that it did not know before the job."""
+        """True where the bound is about records that the model must keep, or that it did not know before the job."""
         survivors = ("model_utility", figure_names.PREVIOUSLY_FORGOTTEN)
         return self.across in survivors or (self.set is not None and self.set not in FORGET_SETS)
 

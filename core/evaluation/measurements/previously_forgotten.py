@@ -1,4 +1,4 @@
-"""Whether text that earlier jobs made the model forget is still forgotten."""
+"""Measures again the text that earlier jobs made the model forget, to see that it is still forgotten."""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -1,4 +1,4 @@
-"""What a judgement says of the text that earlier jobs made the model forget."""
+"""A judgement's warnings about the text that earlier jobs made the model forget."""
 
 from collections.abc import Mapping, Sequence
 
