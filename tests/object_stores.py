@@ -125,7 +125,7 @@ def _process(command: Sequence[str | Path], url: str, folder: str) -> Iterator[N
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code < 500
+        return httpx.get(url, timeout=60).status_code < 500
     except httpx.TransportError:
         return False
 
@@ -138,4 +138,4 @@ def _make_container(url: str) -> None:
     signature = hmac.digest(base64.b64decode(ACCOUNT_KEY), signed.encode(), hashlib.sha256)
     authorization = f"SharedKey {ACCOUNT}:{base64.b64encode(signature).decode()}"
     headers = {"x-ms-date": date, "x-ms-version": version, "Authorization": authorization}
-    httpx.put(f"{url}/{BUCKET}", params={"restype": "container"}, headers=headers).raise_for_status()
+    httpx.put(f"{url}/{BUCKET}", params={"restype": "container"}, headers=headers, timeout=60).raise_for_status()

@@ -59,7 +59,9 @@ class Service:
     async def client(self, *scopes: str, organisation: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
         """Yields a client with a new key of the organisation; without a name, of a new organisation."""
         key = await self.key(*scopes, organisation=organisation or uuid4().hex)
-        async with httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {key}"}) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
+        ) as client:
             yield client
 
 

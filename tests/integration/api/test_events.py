@@ -88,10 +88,10 @@ async def test_an_event_stream_holds_past_and_new_events_and_ends_with_the_job(
         await reached.wait()
         reached.clear()
         await record_step(service, job, fence, 4)
-        await asyncio.wait_for(reached.wait(), 30)
+        await asyncio.wait_for(reached.wait(), 60)
         reached.clear()
         await record_phase(service, job, fence, "saving")
-        await asyncio.wait_for(reached.wait(), 30)
+        await asyncio.wait_for(reached.wait(), 60)
         await finish_job(service, job, fence, {"a": b"b"})
     assert [event["event"] for event in seen] == [
         *("created", "started", "phase", "progress", "phase"),
@@ -133,7 +133,7 @@ async def test_an_event_stream_of_a_retried_job_goes_on_after_the_failure(
 
     following = asyncio.create_task(asyncio.to_thread(follow))
     await finish_job(service, job, await claim_job(service, job), {"a": b"b"})
-    seen = await asyncio.wait_for(following, 30)
+    seen = await asyncio.wait_for(following, 60)
     assert seen == ["created", "started", "failed", "requeued", "started", "judged", "released", "succeeded"]
 
 
@@ -180,7 +180,7 @@ async def test_a_lost_listening_connection_is_opened_again(service: Service, cli
         condition = "datname = current_database() AND application_name = :name"
         query = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
         assert (await session.scalars(query, {"name": LISTENING})).all() == [True]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await wait_until(lambda: not service.context.job_notifications.connected.is_set())
         waiting = asyncio.create_task(client.get(f"/v1/jobs/{job}", params={"wait": 9}))
         await service.context.job_notifications.connected.wait()

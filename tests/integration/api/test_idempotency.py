@@ -20,7 +20,7 @@ async def test_a_key_is_free_at_once_after_a_503(service: Service, client: httpx
         await session.scalar(select(ModelRow).where(ModelRow.organisation == organisation).with_for_update())
         sent = asyncio.create_task(client.post("/v1/jobs", json=MINIMAL_REQUEST, headers=HEADERS))
         waits = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not sent.done():
                 await session.execute(text(f"{waits} AND datname = current_database()"))
                 await asyncio.sleep(0.05)

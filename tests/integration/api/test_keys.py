@@ -12,7 +12,7 @@ from tests.integration.api.service import Service, make_settings, run_service, u
 
 
 async def test_no_key_and_a_wrong_key_are_401(service: Service) -> None:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
         for header in (None, "Bearer", "Bearer nonsense", f"Bearer {new_api_key()}", "Basic dTpw", "Bearer \xe9"):
             answer = await client.get("/v1/jobs", headers={"Authorization": header.encode("latin-1")} if header else {})
             assert answer.status_code == 401, header
@@ -106,7 +106,7 @@ async def test_keys_in_the_operators_files_are_valid_after_every_start(
     named = {"admin_key_file": files["admin"], "release_key_file": files["release"]}
     settings = make_settings(tmp_path, database_url, redis_url, **named)
     for _ in range(2):
-        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=60) as client:
             for name, file in files.items():
                 headers = {"Authorization": f"Bearer {file.read_text().strip()}"}
                 answer = await client.get("/v1/keys/self", headers=headers)

@@ -32,7 +32,7 @@ async def send_raw(service: Service, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(request)
     await writer.drain()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     await writer.wait_closed()
     return answer
@@ -167,7 +167,7 @@ async def test_an_unreachable_database_host_is_503(redis_url: str, tmp_path: Pat
     settings = make_settings(tmp_path, f"postgresql+asyncpg://unlearn:x@/unlearn?host={host}", redis_url)
     async with run_service(settings) as service:
         headers = {"Authorization": f"Bearer {new_api_key()}"}
-        async with httpx.AsyncClient(base_url=service.url, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=60) as client:
             answer = await client.get("/v1/jobs")
         assert problem(answer) == (503, "unavailable")
         assert "nowhere" not in answer.text
@@ -190,7 +190,7 @@ async def test_a_service_that_starts_before_the_migration_is_ready_after_it(
     (tmp_path / "admin.key").write_text(key)
     async with new_database(stack) as url:
         settings = make_settings(tmp_path, url, redis_url, admin_key_file=tmp_path / "admin.key")
-        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+        async with run_service(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=60) as client:
             early = await client.get("/readyz")
             assert (early.status_code, early.json()["database"]) == (503, "not_migrated")
             headers = {"Authorization": f"Bearer {key}"}

@@ -94,7 +94,7 @@ async def read_text(service: Service, row: FileRow, keys: FileKeys) -> bytes:
 
 
 async def get(service: Service, key: str, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": key}) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": key}, timeout=60) as client:
         return await client.get(path)
 
 
@@ -139,7 +139,7 @@ async def test_a_restored_dump_brings_no_purged_file_back(
                 await read_text(service, row, service.context.file_keys)
         async with service_of(url, tmp_path, redis_url, key_store=tmp_path / "keys") as service:
             # the start has deleted it again, digest and bytes included
-            async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": key}) as client:
+            async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": key}, timeout=60) as client:
                 assert (await client.get(f"/v1/files/{file}")).status_code == 404
                 assert (await client.get(f"/v1/files/{file}/content")).status_code == 404
                 described = await forget_set(client, job)

@@ -67,7 +67,7 @@ def test_a_key_for_a_second_person_is_made_where_the_service_runs(line: CommandL
     done = line("keys", "create", "officer", "--scope", "release:write")
     assert done.returncode == 0, done.stderr
     headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
-    key = httpx.get(f"{running}/v1/keys/self", headers=headers).json()
+    key = httpx.get(f"{running}/v1/keys/self", headers=headers, timeout=60).json()
     assert (key["name"], key["scopes"]) == ("officer", ["release:write"])
     assert stat.S_IMODE((line.data / "release.key").stat().st_mode) == 0o600
 

@@ -60,7 +60,7 @@ def test_ctrl_c_stops_everything_and_the_state_survives_a_restart(fresh: Command
                 assert len(processes_of(fresh)) >= 4  # up, API, worker, and at least one server
                 admin_key = (fresh.data / "admin.key").read_text().strip()
                 headers = {"Authorization": f"Bearer {admin_key}"}
-                listed = httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).json()
+                listed = httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers, timeout=60).json()
                 keys.append([key["id"] for key in listed["data"]])
                 up.send_signal(signal.SIGINT)
                 up.stdout.read()
@@ -85,7 +85,7 @@ def test_a_taken_port_is_named_and_nothing_is_left_running(fresh: CommandLine) -
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 try:
-                    httpx.get(f"http://127.0.0.1:{fresh.port}/")
+                    httpx.get(f"http://127.0.0.1:{fresh.port}/", timeout=60)
                     break
                 except httpx.TransportError:
                     time.sleep(0.1)
@@ -106,11 +106,11 @@ def test_a_server_that_dies_is_started_again(fresh: CommandLine) -> None:
     headers = {"Authorization": f"Bearer {(fresh.data / 'admin.key').read_text().strip()}"}
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        ready = httpx.get(f"http://127.0.0.1:{fresh.port}/readyz").json()
+        ready = httpx.get(f"http://127.0.0.1:{fresh.port}/readyz", timeout=60).json()
         if ready == {"ready": True, "database": "ok", "storage": "ok", "broker": "ok"}:
             break
         time.sleep(0.2)
-    assert httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{fresh.port}/v1/keys", headers=headers, timeout=60).status_code == 200
     assert ready["broker"] == "ok"
     assert fresh("down").stdout.strip() == "stopped"
 

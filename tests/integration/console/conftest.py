@@ -45,7 +45,7 @@ class Served:
     service_key: bytes
 
     def get(self, path: str) -> Any:
-        answer = httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.key}"})
+        answer = httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -91,7 +91,7 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz").status_code == 200:
+            if httpx.get(f"{url}/readyz", timeout=60).status_code == 200:
                 return
         time.sleep(0.1)
     raise TimeoutError("the API did not come up")

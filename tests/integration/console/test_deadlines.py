@@ -25,7 +25,7 @@ async def test_list_and_page_show_the_days_left_and_the_page_each_extension(
         assert (due.isoformat() in row, left in row) == (True, True), row
     reason = "Forty requests at once"
     headers = {"Authorization": f"Bearer {served.key}"}
-    async with httpx.AsyncClient(base_url=served.url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=served.url, headers=headers, timeout=60) as client:
         (await client.post(f"/v1/jobs/{job}/extend", json={"reason": reason})).raise_for_status()
     console.open(f"jobs/{job}")
     console.shows(f"from {first} to {add_months(first, 2)}: {reason}", ".facts")
@@ -109,7 +109,7 @@ async def test_only_a_deadline_that_counts_can_be_extended_and_only_by_who_may(
     assert console.texts("#extend") == []
     job = await story.queued("fixed", gpus=BUSY_ELSEWHERE, due=date.today() + timedelta(days=2))
     body = {"name": "reader", "scopes": ["jobs:read"]}
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}, timeout=60) as client:
         key = (await client.post(f"{served.url}/v1/keys", json=body)).json()["key"]
     console.open(f"jobs/{job}", key=key)
     console.shows("days left", ".facts")

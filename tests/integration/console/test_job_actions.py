@@ -57,7 +57,7 @@ async def test_a_key_without_the_scopes_sees_no_buttons_for_actions_or_release(
     console.open(f"jobs/{job}")
     console.shows("Cancel job", "#cancel")
     body = {"name": "reader", "scopes": ["jobs:read"]}
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}, timeout=60) as client:
         key = (await client.post(f"{served.url}/v1/keys", json=body)).json()["key"]
     console.open(f"jobs/{job}", key=key)
     console.shows("queued", "h1")

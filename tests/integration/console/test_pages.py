@@ -13,7 +13,7 @@ def test_every_file_says_what_it_is_and_allows_nothing_from_elsewhere(served: Se
     types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert len(files) > 20
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, timeout=60) as client:
         for path in files:
             answer = client.get(f"/console/{path.relative_to(FOLDER).as_posix()}")
             assert answer.status_code == 200
@@ -27,17 +27,17 @@ def test_every_file_says_what_it_is_and_allows_nothing_from_elsewhere(served: Se
 
 
 def test_the_console_is_at_the_root_and_costs_nothing_the_second_time(served: Served) -> None:
-    first = httpx.get(f"{served.url}/")
+    first = httpx.get(f"{served.url}/", timeout=60)
     assert "<title>Unlearning service</title>" in first.text
-    again = httpx.get(f"{served.url}/", headers={"If-None-Match": first.headers["ETag"]})
+    again = httpx.get(f"{served.url}/", headers={"If-None-Match": first.headers["ETag"]}, timeout=60)
     assert (again.status_code, again.content) == (304, b"")
-    head = httpx.head(f"{served.url}/")
+    head = httpx.head(f"{served.url}/", timeout=60)
     assert (head.status_code, head.headers["ETag"]) == (200, first.headers["ETag"])
 
 
 @pytest.mark.parametrize("path", ["/console/nothing.js", "/console/..%2fauth.py", "/console/%2e%2e/auth.py"])
 def test_nothing_but_the_console_s_files_is_served(served: Served, path: str) -> None:
-    answer = httpx.get(f"{served.url}{path}")
+    answer = httpx.get(f"{served.url}{path}", timeout=60)
     assert answer.status_code == 404
     assert "import" not in answer.text
 

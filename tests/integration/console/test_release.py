@@ -20,7 +20,7 @@ async def test_a_checkpoint_is_released_with_a_reason_by_a_second_person(
 
     def key(*scopes: str) -> str:
         body = {"name": "another", "scopes": scopes}
-        return str(httpx.post(f"{served.url}/v1/keys", json=body, headers=headers).json()["key"])
+        return str(httpx.post(f"{served.url}/v1/keys", json=body, headers=headers, timeout=60).json()["key"])
 
     console.open(f"jobs/{job}", key=key("jobs:read"))
     console.shows("may not release it", "#gate .notice")

@@ -19,10 +19,10 @@ def test_a_key_that_is_revoked_leads_back_to_the_sign_in(console: Console, serve
     console.excused = ("401 (Unauthorized)",)
     headers = {"Authorization": f"Bearer {served.key}"}
     body = {"name": "short-lived", "scopes": ["jobs:read"]}
-    made = httpx.post(f"{served.url}/v1/keys", json=body, headers=headers).json()
+    made = httpx.post(f"{served.url}/v1/keys", json=body, headers=headers, timeout=60).json()
     console.open("jobs", key=made["key"])
     console.shows("Jobs", "h1")
-    httpx.delete(f"{served.url}/v1/keys/{made['id']}", headers=headers).raise_for_status()
+    httpx.delete(f"{served.url}/v1/keys/{made['id']}", headers=headers, timeout=60).raise_for_status()
     console.page.find_element(By.LINK_TEXT, "Methods").click()
     console.shows("not valid", "#key-error")
     assert console.page.execute_script("return sessionStorage.length") == 0

@@ -48,7 +48,7 @@ async def test_a_jobs_page_leads_to_its_messages_and_a_reader_sends_none_again(
     delivery = await ended(story, served, "https://receiver.invalid/other")
     await ended(story, served, "https://receiver.invalid/hook")
     body = {"name": "reader", "scopes": ["jobs:read"]}
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}) as client:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {served.key}"}, timeout=60) as client:
         key = (await client.post(f"{served.url}/v1/keys", json=body)).json()["key"]
     console.open(f"jobs/{delivery['job']}", key=key)
     console.shows("https://receiver.invalid/other", ".facts")

@@ -133,7 +133,7 @@ async def test_the_api_becomes_healthy_answers_and_ends_on_sigterm(services: Ser
     assert (await api.health())[0] != 0
     async with api.running():
         url = "http://" + api.translate("127.0.0.1:8000")
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             code, key = await api.run(["unlearn", "keys", "create", "first"])
             assert code == 0, key
             response = await client.get("/v1/jobs", headers={"Authorization": f"Bearer {key.strip()}"})

@@ -67,7 +67,7 @@ async def test_both_servers_answer_and_their_data_survives_a_restart(data: Path)
 def test_celerys_transport_reaches_redis_by_the_same_url(stack: Stack) -> None:
     with Connection(stack.redis_url) as connection, connection.SimpleQueue("embedded-test") as queue:
         queue.put({"hint": 1})
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         assert message.payload == {"hint": 1}
         message.ack()
 

@@ -66,4 +66,4 @@ async def test_a_policy_that_is_being_pinned_is_not_deleted_meanwhile(scene: Sce
         )
         await models.add(session, row)
     with pytest.raises(PolicyInUse, match="pinned"):
-        await asyncio.wait_for(removing, 30)
+        await asyncio.wait_for(removing, 60)

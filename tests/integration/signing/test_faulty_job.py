@@ -35,7 +35,7 @@ async def test_all_else_is_signed_before_the_faulty_job_ends_the_signer(
     signer = Signer(scene.sessions, KeyFolder(tmp_path / "keys"), head_seconds=60.0)
     for _ in range(2):  # the next process meets the same fault
         with pytest.raises(KeyError):
-            await asyncio.wait_for(signer.run(asyncio.Event()), 30)
+            await asyncio.wait_for(signer.run(asyncio.Event()), 60)
         async with scene.sessions() as session:
             assert list(await session.scalars(select(StatementRow.job))) == [sound]
             assert list(await session.scalars(select(SigningRequestRow.job))) == [faulty]

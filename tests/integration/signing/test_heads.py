@@ -17,7 +17,7 @@ from tests.integration.signing.conftest import Signing
 
 async def jwks(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     """Returns the published keys, without an API key."""
-    async with httpx.AsyncClient(base_url=client.base_url) as anybody:
+    async with httpx.AsyncClient(base_url=client.base_url, timeout=60) as anybody:
         answer = await anybody.get("/.well-known/jwks.json")
     assert answer.status_code == 200
     keys: list[dict[str, Any]] = answer.json()["keys"]

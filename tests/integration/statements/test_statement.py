@@ -54,7 +54,7 @@ def test_the_statement_is_a_signed_in_toto_statement(delivered: Delivered) -> No
 
 
 async def test_its_predicate_is_the_whole_report_by_the_published_schema(delivered: Delivered) -> None:
-    async with httpx.AsyncClient(base_url=delivered.signing.service.url) as anybody:
+    async with httpx.AsyncClient(base_url=delivered.signing.service.url, timeout=60) as anybody:
         schema = (await anybody.get("/.well-known/statement.schema.json")).json()
     Draft202012Validator.check_schema(schema)
     statement = payload(delivered)

@@ -52,7 +52,7 @@ class Api:
             self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
 
     async def wait_ready(self) -> None:
-        async with asyncio.timeout(90), httpx.AsyncClient() as client:
+        async with asyncio.timeout(90), httpx.AsyncClient(timeout=60) as client:
             while True:
                 try:
                     if (await client.get(f"{self.url}/readyz")).status_code == 200:

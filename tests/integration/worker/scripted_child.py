@@ -57,7 +57,7 @@ class ScriptedAttempts:
         Like a worker, asks again where another transaction holds the job's row for a moment.
         """
         claimed = None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while claimed is None:
                 claimed = await claim_job(
                     self.setup.scene.sessions,

@@ -69,7 +69,7 @@ async def test_the_overall_progress_of_a_job_is_written_while_it_measures(script
 
     await wait_for(is_written)
     await scripted.request("cancel", job)
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
 
 
 async def test_a_job_whose_child_does_its_work_succeeds(scripted: ScriptedAttempts) -> None:
@@ -172,7 +172,7 @@ async def test_the_first_update_is_written_at_once(scripted: ScriptedAttempts, m
     async def step() -> int | None:
         return (await scripted.setup.scene.row(job)).step
 
-    assert await wait_for(step, seconds=20) == 1
+    assert await wait_for(step, seconds=40) == 1
     await asyncio.sleep(0.3)
     assert await step() == 1  # the second waits for its batch
     await scripted.request("cancel", job)

@@ -25,7 +25,7 @@ async def test_a_child_that_does_not_stop_is_killed(
     await scripted.setup.wait_for_phase(job, "unlearning")
     async with scripted.setup.scene.sessions.begin() as session:
         await job_actions.cancel(session, scripted.setup.scene.organisation, job)
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     row = await scripted.setup.scene.row(job)
     assert (row.status, row.failures) == ("cancelled", 0)
 
@@ -45,7 +45,7 @@ async def test_a_request_reaches_a_running_job_without_waiting_for_a_heartbeat(
         ending = {"cancel": "say('cancelled')", "pause": "say('paused', step=0)"}[request_name]
         job, attending = await scripted.start(f"say('phase', phase='unlearning')\nsys.stdin.readline()\n{ending}")
         await scripted.request(request_name, job)
-        await asyncio.wait_for(attending, 30)
+        await asyncio.wait_for(attending, 60)
     finally:
         await scripted.requests.stop()
     assert (await scripted.setup.scene.row(job)).status == {"cancel": "cancelled", "pause": "paused"}[request_name]
@@ -66,7 +66,7 @@ async def test_the_snapshot_of_a_paused_child_is_there_for_the_next_attempt(
 ) -> None:
     job, attending = await scripted.start(PAUSES)
     await scripted.request("pause", job)
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     row = await scripted.setup.scene.row(job)
     assert (row.status, row.requested, row.failures, row.worker) == ("paused", None, 0, None)
     assert (await scripted.setup.event_types(job))[-3:] == ["pause_requested", "snapshot", "paused"]
@@ -95,7 +95,7 @@ async def test_a_job_that_paused_goes_back_to_the_queue_where_no_pause_is_reques
         await scripted.request("resume", job)
     else:
         scripted.shutdown.set()
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     row = await scripted.setup.scene.row(job)
     assert (row.status, row.failures) == ("queued", 0)
     assert (await scripted.setup.scene.events(job))[-1].data == {"reason": by}
@@ -119,7 +119,7 @@ async def test_cancelling_a_job_that_is_pausing_does_not_wait_for_the_pause(scri
 
     await wait_for(has_snapshot)
     await scripted.request("cancel", job)
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     assert (await scripted.setup.scene.row(job)).status == "cancelled"  # and its snapshot is gone: see the fixture
 
 
@@ -153,6 +153,6 @@ async def test_a_shutdown_gives_back_a_job_whose_child_does_not_stop(scripted: S
     attending = asyncio.create_task(attempt.attend())
     await scripted.setup.wait_for_phase(job, "unlearning")
     scripted.shutdown.set()
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     row = await scripted.setup.scene.row(job)
     assert (row.status, row.failures) == ("queued", 0)

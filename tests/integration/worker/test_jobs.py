@@ -91,7 +91,7 @@ async def test_a_job_whose_worker_is_killed_is_finished_once_by_another_worker(s
     async def child_gone() -> bool:
         return not child.is_running()
 
-    await wait_for(child_gone, seconds=5)  # it must not work on without a worker that reads its events
+    await wait_for(child_gone, seconds=30)  # it must not work on without a worker that reads its events
     row = await setup.wait_for_status(job, "succeeded", "failed")
     assert row.status == "succeeded", (row.error, setup.logs())
     assert (row.attempts, row.failures) == (2, 1)

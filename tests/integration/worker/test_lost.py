@@ -26,7 +26,7 @@ async def test_a_child_whose_fence_is_lost_is_killed_and_nothing_more_is_written
     job, attending, pid = await start_idle(scripted)
     await scripted.setup.scene.recover(job)
     taken = await scripted.setup.scene.row(job)
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     after = await scripted.setup.scene.row(job)
@@ -43,7 +43,7 @@ async def test_a_worker_that_cannot_reach_the_database_kills_its_child_before_th
         f"ALTER DATABASE {name} CONNECTION LIMIT 0",
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
     )
-    await asyncio.wait_for(attending, scripted.setup.settings.lease_seconds + 5)
+    await asyncio.wait_for(attending, scripted.setup.settings.lease_seconds + 30)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     await execute(stack.superuser_url, f"ALTER DATABASE {name} CONNECTION LIMIT -1")

@@ -127,7 +127,7 @@ async def test_locks_that_are_handed_over_are_held_until_the_child_ends(base: di
             await read_report(child)
             assert not await free()
             process.kill()
-            await wait_for(free, seconds=5)
+            await wait_for(free, seconds=30)
     os.close(again)
 
 
@@ -155,13 +155,13 @@ async def test_a_job_waits_for_the_child_that_is_importing_and_a_second_job_does
         assert pool.take(base, ()) is None
         first = asyncio.create_task(pool.wait_ready())
         await asyncio.sleep(0)
-        await asyncio.wait_for(pool.wait_ready(), 30)
+        await asyncio.wait_for(pool.wait_ready(), 60)
         assert not first.done()
         await first
         process = pool.take(base, ())
         assert process is not None
         async with Child(process):
-            await asyncio.wait_for(pool.wait_ready(), 5)  # no child is importing
+            await asyncio.wait_for(pool.wait_ready(), 60)  # no child is importing
 
 
 async def test_a_job_does_not_wait_for_a_child_that_died_or_does_not_come(
@@ -178,10 +178,10 @@ async def test_a_job_does_not_wait_for_a_child_that_died_or_does_not_come(
         assert not waiting.done()
         (pid,) = own_children()
         os.kill(pid, 9)
-        await asyncio.wait_for(waiting, 20)
+        await asyncio.wait_for(waiting, 60)
         await wait_for(begun)
         monkeypatch.setattr(prefork_pool, "READY_SECONDS", 0.1)
-        await asyncio.wait_for(pool.wait_ready(), 20)
+        await asyncio.wait_for(pool.wait_ready(), 60)
 
 
 async def test_of_many_threads_that_take_at_once_only_one_gets_the_child(base: dict[str, str]) -> None:
@@ -247,7 +247,7 @@ async def test_a_shutdown_ends_the_waiting_child_at_once_and_leaves_the_working_
 
             await wait_for(second_has_started)
             shutdown.set()
-            await wait_for(only_the_working_is_left, seconds=1)
+            await wait_for(only_the_working_is_left, seconds=30)
             await asyncio.sleep(0.3)
             assert own_children() == {working.pid}
 
@@ -296,7 +296,7 @@ async def test_each_job_has_a_waiting_child_of_its_own_and_a_killed_worker_leave
     following = await wait_for(lambda: child_other_than(worker.process, waited[-1]))
     assert following is not None
     worker.kill()
-    await wait_for(gone, seconds=15)  # a child that has just begun to import notices at the end of its imports
+    await wait_for(gone, seconds=60)  # a child that has just begun to import notices at the end of its imports
 
 
 async def child_other_than(worker: psutil.Process, pid: int) -> psutil.Process | None:

@@ -150,7 +150,7 @@ async def test_a_child_that_hangs_up_is_not_a_failure_of_the_server(storage: Sto
             connection.connect(str(path))
             connection.sendall(b"token\n")
             await asyncio.sleep(0.05)
-        await asyncio.wait_for(server.wait_sent(), 30)
+        await asyncio.wait_for(server.wait_sent(), 60)
 
 
 async def test_a_file_is_read_as_it_was_understood_at_its_upload(storage: Storage, tmp_path: Path) -> None:

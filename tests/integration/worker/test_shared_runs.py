@@ -79,7 +79,7 @@ async def test_a_cancelled_job_leaves_the_run_and_the_others_are_not_trained_on_
     jobs = await make_jobs(scripted, 3)
     attending = await begin(scripted, jobs)
     await scripted.request("cancel", jobs[1])
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     assert [row.status for row in await rows(scripted, jobs)] == ["queued", "cancelled", "queued"]
     await (await scripted.attempt(SHARED_WORK)).attend()  # asserts that it gets the sets of its own jobs alone
     first, cancelled, third = await rows(scripted, jobs)
@@ -91,7 +91,7 @@ async def test_cancelling_the_job_that_leads_a_run_hands_it_to_the_next(scripted
     jobs = await make_jobs(scripted)
     attending = await begin(scripted, jobs)
     await scripted.request("cancel", jobs[0])
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     await (await scripted.attempt(SHARED_WORK)).attend()
     cancelled, second = await rows(scripted, jobs)
     assert (cancelled.status, second.status, second.shared_run) == ("cancelled", "succeeded", None)
@@ -101,7 +101,7 @@ async def test_a_paused_job_leaves_the_run_and_runs_by_itself_when_it_is_resumed
     jobs = await make_jobs(scripted)
     attending = await begin(scripted, jobs)
     await scripted.request("pause", jobs[1])
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     assert [row.status for row in await rows(scripted, jobs)] == ["queued", "paused"]
     await (await scripted.attempt(SHARED_WORK)).attend()
     await scripted.request("resume", jobs[1])
@@ -134,7 +134,7 @@ async def test_a_shutdown_gives_all_jobs_of_a_run_back_and_the_run_goes_on(scrip
     jobs = await make_jobs(scripted)
     attending = await begin(scripted, jobs)
     scripted.shutdown.set()
-    await asyncio.wait_for(attending, 30)
+    await asyncio.wait_for(attending, 60)
     assert {(row.status, row.failures, row.shared_run) for row in await rows(scripted, jobs)} == {
         ("queued", 0, jobs[0])
     }
@@ -148,7 +148,7 @@ async def test_jobs_that_were_taken_from_their_worker_are_finished_once_by_anoth
     for job in jobs:
         await scripted.setup.scene.recover(job)
         await scripted.setup.scene.end_delay(job)
-    await asyncio.wait_for(late, 30)  # at its next heartbeat it finds its fences gone, and writes nothing more
+    await asyncio.wait_for(late, 60)  # at its next heartbeat it finds its fences gone, and writes nothing more
     assert {(row.status, row.failures) for row in await rows(scripted, jobs)} == {("queued", 1)}
     await (await scripted.attempt(SHARED_WORK)).attend()
     for job in jobs:

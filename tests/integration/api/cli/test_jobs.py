@@ -69,7 +69,7 @@ async def test_a_job_is_followed_to_its_end(unlearn: Run, service: Service, clie
     fence = await claim_job(service, job)
     await record_phase(service, job, fence, "unlearning")
     checkpoint = await finish_job(service, job, fence, FILES)
-    done = await asyncio.wait_for(following, 30)
+    done = await asyncio.wait_for(following, 60)
     assert (done.exit_code, output_lines(done)) == (0, [checkpoint]), done.output
     assert "unlearning" in done.stderr
     assert document(await unlearn("jobs", "follow", job, "--json"))["checkpoint"] == checkpoint

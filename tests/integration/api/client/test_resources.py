@@ -94,7 +94,7 @@ async def test_a_job_is_submitted_and_waited_for_until_it_is_over(
     fence = await claim_job(service, job.id)
     await record_phase(service, job.id, fence, "unlearning")
     checkpoint = await finish_job(service, job.id, fence, {"config.json": b"{}"})
-    ended = await asyncio.wait_for(waiting, 30)
+    ended = await asyncio.wait_for(waiting, 60)
     assert (ended.status, ended.checkpoint) == ("succeeded", checkpoint)
     assert [event.type for event in reversed(await either.items(jobs.events, job.id))][:3] == [
         "created",
