@@ -8,6 +8,9 @@ from core.schema.record import Record
 SHARE = 0.15
 MOST = 48
 """Records set aside at most, of all retain sets."""
+LEAST = 8
+"""Records set aside at least, as one or two tell nothing, but never more than MOST_SHARE."""
+MOST_SHARE = 1 / 3
 FEWEST = 8
 """Of fewer retain records none is set aside: the training needs them all."""
 
@@ -17,10 +20,10 @@ def hold_out(retain: list[RecordSet], seed: int) -> tuple[list[RecordSet], list[
     total = sum(len(records.records) for records in retain)
     if total < FEWEST:
         return retain, []
-    share = min(SHARE, MOST / total)
+    share = min(max(SHARE, min(LEAST / total, MOST_SHARE)), MOST / total)
     kept, held_out = [], []
     for number, records in enumerate(retain):
-        count = int(share * len(records.records))
+        count = round(share * len(records.records))
         order = np.random.default_rng([seed, number, 3]).permutation(len(records.records))
         aside = set(order[:count].tolist())
         held_out += [record for place, record in enumerate(records.records) if place in aside]

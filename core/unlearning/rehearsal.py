@@ -1,7 +1,8 @@
-"""Rehearsal samples: texts that the reference model writes without a prompt, to retain knowledge in no retain set.
+"""Rehearsal samples: texts that the reference model writes by itself, to retain knowledge in no retain set.
 
 A model that has memorised a text writes it now and then, so a retain term on the model's own samples protects knowledge
-that nobody listed (pseudo-rehearsal; Robins, 1995).
+that nobody listed (pseudo-rehearsal; Robins, 1995). A chat model recites nothing without a question, so half of the
+samples go on from the tokens with which the forget set's records begin.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, generate_batches
 from core.unlearning.method import rehearsal_length
 from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettings
+from core.unlearning.shared_prefix import shared_prefix
 from core.unlearning.token_runs import RUN, chunk_runs, covered
 
 
@@ -26,13 +28,15 @@ def rehearse(
     temperature: float,
     seed: int,
     forget: Sequence[Chunk],
+    unseen: Sequence[Chunk] = (),
     retain_chunks: Iterable[Chunk],
     max_tokens: int,
     should_stop: Callable[[], bool],
     cache: RehearsalCache | None = None,
 ) -> list[Chunk]:
     """Draws at most `texts` samples, one record each, as long as the forget set's median chunk or a little longer
-    (`rehearsal_length`).
+    (`rehearsal_length`). Where the forget records share their first tokens (`shared_prefix`), every second sample goes
+    on from these, which are not scored.
 
     Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
     `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
@@ -42,15 +46,28 @@ def rehearse(
     `cache` are not written again; where earlier jobs dropped some, samples of higher numbers take their places.
     """
     lengths = sorted(len(chunk.ids) for chunk in forget)
-    settings = SampleSettings(temperature, seed, rehearsal_length(lengths[len(lengths) // 2]))
-    written = write_samples(
-        forward, tokenizer, texts, settings, max_tokens=max_tokens, should_stop=should_stop, cache=cache
-    )
+    length = rehearsal_length(lengths[len(lengths) // 2])
+    prefix = tuple(shared_prefix(forget, unseen, most=length // 2))
+    counts = {(): texts - texts // 2, prefix: texts // 2} if prefix else {(): texts}
+    written = [
+        (max(1, len(begin)), ids)
+        for begin, count in counts.items()
+        for ids in write_samples(
+            forward,
+            tokenizer,
+            count,
+            SampleSettings(temperature, seed, length, begin),
+            max_tokens=max_tokens,
+            should_stop=should_stop,
+            cache=cache,
+        )
+    ]
     repetitions = chunk_runs(forget) - chunk_runs(retain_chunks)
     samples: list[Chunk] = []
-    for ids in written:
+    for given, ids in written:
         scored = [False, *(not repeated for repeated in covered(ids[1:], repetitions))]
-        if len(ids) > RUN and 2 * sum(scored) >= len(ids) - 1:
+        scored[:given] = [False] * given
+        if len(ids) >= given + RUN and 2 * sum(scored) >= len(ids) - given:
             samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
     return samples
 
@@ -67,10 +84,12 @@ def write_samples(
 ) -> list[Sample]:
     """The first `texts` samples that no earlier job has dropped: from the cache, and written where they are missing.
 
-    Empty where the tokenizer has no token to begin a text with; fewer once `should_stop` turns true.
+    Empty where the settings have no prefix and the tokenizer has no token to begin a text with; fewer once
+    `should_stop` turns true.
     """
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if begin is None:
+    begins = (*settings.prefix, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    begin = list(settings.prefix) or [token for token in begins if token is not None][:1]
+    if not begin:
         return []
     ranks = forward.ranks
     first = ranks.rank == 0
@@ -100,27 +119,27 @@ def _write(
     start: int,
     count: int,
     settings: SampleSettings,
-    begin: int,
+    begin: list[int],
     end: int | None,
     max_tokens: int,
     should_stop: Callable[[], bool],
 ) -> list[Sample]:
     """Writes the samples with the numbers from `start` on; fewer than `count` once `should_stop` turns true."""
-    length = settings.length
+    length, free = settings.length, settings.length - len(begin)
     generator = torch.Generator().manual_seed(settings.seed)
-    chances = torch.rand(start + count, length - 1, generator=generator, dtype=torch.float64)[start:]
+    chances = torch.rand(start + count, free, generator=generator, dtype=torch.float64)[start:]
     rows_per_batch = 1 if forward.prepare_decoding(length).one_row else max(1, max_tokens // length)
     batches = [
-        PromptBatch([[begin]] * len(batch_chances), [length - 1] * len(batch_chances), batch_chances)
+        PromptBatch([begin] * len(batch_chances), [free] * len(batch_chances), batch_chances)
         for batch_chances in torch.split(chances, rows_per_batch)
     ]
     written = generate_batches(
         forward, batches, temperature=settings.temperature, precision=None, should_stop=should_stop
     )
     complete = next((number for number in range(len(batches)) if number not in written), len(batches))
-    return [_until_end([begin, *row], end) for number in range(complete) for row in written[number]]
+    return [_until_end(begin, row, end) for number in range(complete) for row in written[number]]
 
 
-def _until_end(ids: Sample, end: int | None) -> Sample:
-    """The tokens before the first end-of-sequence token, which may not be the first token."""
-    return ids[: ids.index(end, 1)] if end in ids[1:] else ids
+def _until_end(begin: Sample, written: Sample, end: int | None) -> Sample:
+    """The tokens before the first end-of-sequence token that was written."""
+    return [*begin, *(written[: written.index(end)] if end in written else written)]

@@ -18,7 +18,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -36,16 +36,18 @@ _NONCE = 12
 _LOCK, _BARRED, _SAMPLES = "lock", "barred", ".samples"
 
 Sample = list[int]
-"""Token ids, the first of which begins every text."""
+"""Token ids, from the token that begins every text, or from a given prefix."""
 
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """Everything but the model that decides the samples' text. `length` counts the tokens of the longest sample."""
+    """Everything but the model that decides the samples' text. `length` counts the tokens of the longest sample, of
+    which all begin with `prefix`; where that is empty, with the tokenizer's first token of every text."""
 
     temperature: float
     seed: int
     length: int
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class RehearsalCache:
         return int.from_bytes(hashlib.blake2b(content, key=self.key, digest_size=8).digest(), "little")
 
     def _name(self, settings: SampleSettings) -> str:
-        identity = json.dumps([self.identity, settings.temperature, settings.seed, settings.length]).encode()
+        identity = json.dumps([self.identity, *astuple(settings)]).encode()
         return hmac.new(self.key, identity, hashlib.sha256).hexdigest() + _SAMPLES
 
     def _read(self, file: Path, *, used: bool = True) -> list[Sample | None] | None:

@@ -241,6 +241,7 @@ def _rehearsed(
         temperature=spec.temperature,
         seed=training.seed,
         forget=context.forget.chunks,
+        unseen=() if context.unseen_set is None else context.unseen_set.chunks,
         retain_chunks=[chunk for tokenized in retained for chunk in tokenized.chunks],
         max_tokens=training.micro_batch_tokens,
         should_stop=should_stop,

@@ -12,7 +12,7 @@ def chunks(texts):
 
 
 def rehearsed(
-    *, model=None, forget=None, retain_chunks=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
+    *, model=None, forget=None, unseen=(), retain_chunks=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
 ):
     return rehearse(
         Forward(model or tiny_model()),
@@ -21,6 +21,7 @@ def rehearsed(
         temperature=temperature,
         seed=seed,
         forget=forget or chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]),
+        unseen=unseen,
         retain_chunks=retain_chunks,
         max_tokens=100,
         should_stop=stop,
@@ -104,3 +105,17 @@ def test_sampling_leaves_the_model_unchanged():
     rehearsed(model=model, forget=encode(records(3, seed=1), tiny_tokenizer(), max_length=64, chat="raw"))
     assert all(a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_every_second_sample_goes_on_from_what_the_forget_records_begin_with():
+    forget = chunks(["w1 w2 w10 w11 w12 w13 w14 w15 w16", "w1 w2 w20 w21 w22 w23 w24 w25 w26"])
+    unseen = chunks(["w1 w2 w30 w31 w32"])
+    samples = rehearsed(forget=forget, unseen=unseen)
+    begin = forget[0].ids[:3]
+    led = [sample for sample in samples if sample.ids[:3].equal(begin)]
+    assert 15 < len(led) <= 22 < len(samples)
+    for sample in led:
+        assert sample.scored.tolist() == [False] * 3 + [True] * (len(sample.ids) - 3)
+    free = [sample for sample in samples if not sample.ids[:3].equal(begin)]
+    assert ids(free) == ids(rehearsed(forget=forget, texts=20))[: len(free)]
+    assert len({tuple(sample) for sample in ids(led)}) > 10
