@@ -60,14 +60,14 @@ def demo(
     ] = None,
     method: Annotated[str, typer.Option(help="The unlearning method; 'unlearn methods' lists them.")] = "calibrated",
     forget_records: Annotated[
-        int | None, typer.Option(min=1, help="The number of people to forget; default: 200, and 20 with --real.")
+        int | None, typer.Option(min=1, help="The number of people to forget; default: 200, and 12 with --real.")
     ] = None,
     retain_records: Annotated[
-        int | None, typer.Option(min=4, help="The number of people to keep; default: 400, and 40 with --real.")
+        int | None, typer.Option(min=4, help="The number of people to keep; default: 400, and 24 with --real.")
     ] = None,
     unseen_records: Annotated[
         int | None,
-        typer.Option(min=4, help="The number of people that no model sees; default: 400, and 60 with --real."),
+        typer.Option(min=4, help="The number of people that no model sees; default: 400, and 40 with --real."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The seed of the invented people and of the training.")] = 0,
     port: Annotated[int, typer.Option(help="The port of the service, if none runs in the folder yet.")] = 8000,
