@@ -47,6 +47,14 @@ class Metrics:
         self._webhooks = Gauge(
             "unlearning_webhooks_pending", "Messages to webhooks that are not delivered yet", registry=self._registry
         )
+        self._unsigned = Gauge(
+            "unlearning_statements_waiting", "Jobs whose statement is to be signed", registry=self._registry
+        )
+        self._unsignable = Gauge(
+            "unlearning_statements_failing",
+            "Jobs whose statement could not be made and is tried again",
+            registry=self._registry,
+        )
         self._workers = Gauge("unlearning_workers", "Workers that are up", registry=self._registry)
         info = Gauge("unlearning_build_info", "1, with the version of the code", ["version"], registry=self._registry)
         info.labels(version("unlearning-service")).set(1)
@@ -72,5 +80,7 @@ class Metrics:
         self._waiting.set(stats.waiting)
         self._outbox.set(stats.outbox)
         self._webhooks.set(stats.webhooks)
+        self._unsigned.set(stats.unsigned)
+        self._unsignable.set(stats.unsignable)
         self._workers.set(stats.workers)
         return generate_latest(self._registry)

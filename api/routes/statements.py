@@ -1,5 +1,6 @@
 """Signed evidence about a job: the statement, the model's signature, and the bill of materials."""
 
+import math
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,7 +13,7 @@ from api.http.problems import Problem, not_found, problem_responses
 from core.evidence.bill_of_materials import SPEC_VERSION, make_bill_of_materials
 from core.evidence.model_signature import BUNDLE_TYPE, SIGNATURE_NAME
 from core.evidence.statement import NoCheckpoint
-from core.records import jobs, statements
+from core.records import clock, jobs, statements
 from core.records.tables import StatementRow
 from core.report.assembly import assemble
 from core.schema.envelopes import Envelope
@@ -107,12 +108,20 @@ async def _newest_statement(context: Context, caller: Caller, job: str) -> State
         if row is None:
             raise not_found("job")
         statement = await statements.newest(session, job)
+        failed = await statements.next_try(session, job) if statement is None else None
+        now = await clock.now(session)
     if statement is not None:
         return statement
     if row.checkpoint is None:
         raise _no_checkpoint()
     detail = "the signer has not signed it yet: try again in a moment; if that lasts, the signer does not run"
-    raise Problem(409, "not-signed-yet", detail, headers={"Retry-After": str(RETRY_SECONDS)})
+    retry_seconds = RETRY_SECONDS
+    if failed is not None:
+        detail = (
+            f"the statement could not be made (tries: {failed.tries}); the signer's log says why, and it tries again"
+        )
+        retry_seconds = max(RETRY_SECONDS, math.ceil((failed.at - now).total_seconds()))
+    raise Problem(409, "not-signed-yet", detail, headers={"Retry-After": str(retry_seconds)})
 
 
 def _no_checkpoint() -> Problem:

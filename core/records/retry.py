@@ -39,6 +39,11 @@ def is_outage(error: BaseException) -> bool:
     return is_transient(error) or _sqlstate(error) in _NOT_MIGRATED
 
 
+def lacks_rights(error: BaseException) -> bool:
+    """Whether the database refused a statement because its role lacks a right."""
+    return _sqlstate(error) == _NOT_GRANTED
+
+
 class OutageWait:
     """The errors that a process waits out while it serves: outages, and for a bounded time rights not granted yet."""
 
@@ -48,7 +53,7 @@ class OutageWait:
 
     def covers(self, error: BaseException) -> bool:
         """Returns whether to try again after it. A missing right counts for `grant_seconds` from the first refusal."""
-        if _sqlstate(error) != _NOT_GRANTED:
+        if not lacks_rights(error):
             return is_outage(error)
         now = time.monotonic()
         if self._refused_since is None:

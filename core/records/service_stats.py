@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import jobs
 from core.records.clock import seconds_ago, today
-from core.records.tables import CheckpointRow, JobRow, OutboxRow, WebhookDeliveryRow, WorkerRow
+from core.records.tables import CheckpointRow, JobRow, OutboxRow, SigningRequestRow, WebhookDeliveryRow, WorkerRow
 from core.schema.deadlines import AT_RISK
 from core.schema.jobs import UNFULFILLED
 
@@ -30,6 +30,10 @@ class ServiceStats:
     """Hints that the broker does not have yet."""
     webhooks: int
     """Messages to webhooks that are not delivered yet."""
+    unsigned: int
+    """Jobs that wait for a statement."""
+    unsignable: int
+    """Jobs among them that were tried more than once."""
     workers: int
     """Workers whose last sign of life is fresh."""
 
@@ -58,5 +62,7 @@ async def read_service_stats(session: AsyncSession, *, stale_seconds: float) -> 
         waiting=await count(select(func.count()).where(~CheckpointRow.released)),
         outbox=await count(select(func.count()).select_from(OutboxRow)),
         webhooks=await count(select(func.count()).where(WebhookDeliveryRow.status == "pending")),
+        unsigned=await count(select(func.count(SigningRequestRow.job.distinct()))),
+        unsignable=await count(select(func.count(SigningRequestRow.job.distinct())).where(SigningRequestRow.tries > 1)),
         workers=await count(select(func.count()).where(fresh)),
     )

@@ -4,18 +4,21 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+import core
 from core.evidence.envelope import PrivateKey
 from core.evidence.model_signature import sign_model
 from core.evidence.signed_head import sign_head
 from core.evidence.statement import NoCheckpoint, checkpoint_files, sign_statement
 from core.records import signing, statements
-from core.records.retry import OutageWait
+from core.records.retry import OutageWait, lacks_rights
+from core.records.statements import TakenJob
 from core.records.tables import SignedHeadRow, StatementRow
 from core.report.assembly import assemble
 from core.schema.signing_keys import PURPOSES, Purpose
@@ -25,6 +28,10 @@ log = logging.getLogger("unlearn.signer")
 
 ROUND_SECONDS = 1.0
 BATCH = 100
+MINUTE = 60.0
+PAUSES = (10.0, MINUTE, 5 * MINUTE, 15 * MINUTE, 60 * MINUTE)
+"""Seconds before a job's second, third, … try after its statement failed. The last holds for all later tries."""
+CODE = Path(core.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,8 @@ class Signer:
 
         A round is repeated where the database or the folder of keys cannot be reached, and for a minute at most where
         rights are missing. Raises any other error, such as KeyMissing: it would come again in each round, and nobody
-        would see that nothing is signed. Heads are signed before statements: an error of one job, which ends process
-        after process, holds them up for no organisation.
+        would see that nothing is signed. Heads are signed before statements, so that no job holds them up. An error of
+        one job is logged, and the job is tried again later.
         """
         next_heads = 0.0
         while not stop.is_set():
@@ -101,32 +108,27 @@ class Signer:
         return True
 
     async def sign_statements(self) -> int:
-        """Signs statements about all jobs that wait for one; returns how many it signed.
+        """Signs statements about the jobs that are due for one; returns how many it signed.
 
-        A job whose statement fails goes to the end of the queue. Raises the first unexpected error of a job when the
-        statements about the other jobs are committed.
+        Each job has transactions of its own. A job whose statement fails is tried again after growing pauses, for as
+        long as it takes; a job that ends the process is as well. Neither holds up the others.
         """
-        signed, faults = 0, []
-        async with self._sessions.begin() as session:
-            taken = await statements.take_requests(session, limit=BATCH)
-            if not taken:
-                return 0
-            keys = await self._statement_keys(session)
-            for job, organisation in taken:
+        signed = 0
+        for _ in range(BATCH):
+            async with self._sessions.begin() as session:
+                taken = await statements.take_next(session, pauses=PAUSES)
+            if taken is None:
+                break
+            async with self._sessions.begin() as session:
+                keys = await self._statement_keys(session)
                 try:
                     async with session.begin_nested():
-                        signed += await self._sign_statement(session, organisation, job, keys)
-                except ValidationError:  # a row that this version cannot read must not hold up the other jobs
-                    log.warning("no statement about %s: a row of it cannot be read", job)
-                    await statements.request(session, job)
+                        if await statements.complete(session, taken):
+                            signed += await self._sign_statement(session, taken, keys)
                 except Exception as error:
-                    if self._outages.covers(error):
+                    if self._outages.covers(error) or lacks_rights(error):
                         raise
-                    log.error("no statement about %s: %s", job, type(error).__name__)
-                    await statements.request(session, job)
-                    faults.append(error)
-        if faults:
-            raise faults[0]
+                    self._report_fault(taken, error)
         return signed
 
     async def _statement_keys(self, session: AsyncSession) -> StatementKeys:
@@ -136,8 +138,8 @@ class Signer:
             raise TypeError("the key for models is no elliptic curve key")
         return StatementKeys(evidence_id, evidence, model_id, model)
 
-    async def _sign_statement(self, session: AsyncSession, organisation: str, job: str, keys: StatementKeys) -> int:
-        report = await assemble(session, organisation, job)
+    async def _sign_statement(self, session: AsyncSession, taken: TakenJob, keys: StatementKeys) -> int:
+        report = await assemble(session, taken.organisation, taken.job)
         signed_at = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         try:
             if report is None:
@@ -147,7 +149,7 @@ class Signer:
         except NoCheckpoint:
             return 0
         row = StatementRow(
-            job=job,
+            job=taken.job,
             key=keys.evidence_id,
             envelope=envelope.model_dump(),
             model_key=keys.model_id,
@@ -156,6 +158,14 @@ class Signer:
         )
         await statements.replace(session, row)
         return 1
+
+    def _report_fault(self, taken: TakenJob, error: Exception) -> None:
+        """Logs the error's class and its place in this code. Its text may quote a report, so it is left out."""
+        frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(CODE)]
+        place = f"{Path(frames[-1].filename).relative_to(CODE)}:{frames[-1].lineno}"
+        name = type(error).__qualname__
+        message = "no statement about %s: %s at %s; it was try %d, the next is in %.0f s"
+        log.error(message, taken.job, name, place, taken.tries, taken.pause)
 
     async def sign_heads(self) -> int:
         """Signs the heads of all audit logs that have grown; returns how many it signed."""

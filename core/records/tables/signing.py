@@ -54,6 +54,15 @@ class SigningRequestRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
+    tries: Mapped[int] = mapped_column(server_default="0")
+    """How often the signer has begun to make the statement."""
+    next_try_at: Mapped[datetime] = mapped_column(server_default=Now)
+    """The signer leaves the job alone until then."""
+
+    __table_args__ = (
+        Index("ix_signing_requests_next_try", "next_try_at", "id"),
+        Index("ix_signing_requests_job", "job"),
+    )
 
 
 class StatementRow(Base):

@@ -55,15 +55,15 @@ class Signing:
         )
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Runs the signer until the block ends, and expects that it then ends by itself."""
+    def running(self, *, ends_with: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs the signer until the block ends, and expects that it then ends by itself, or was killed."""
         with (self.folder / "signer.log").open("ab") as log:
             argv = [sys.executable, "-m", "api.cli", "signer", "run"]
             process = subprocess.Popen(argv, env=self.environment(), cwd=self.folder, stdout=log, stderr=log)
         try:
             yield process
             process.terminate()
-            assert process.wait(timeout=30) == 0, (self.folder / "signer.log").read_text()
+            assert process.wait(timeout=30) == ends_with, (self.folder / "signer.log").read_text()
         finally:
             process.kill()
             process.wait()
