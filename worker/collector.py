@@ -14,7 +14,7 @@ from core.records import completion, files, lease_recovery, sample_keys
 from core.schema.ids import ID_PATTERN, id_timestamp
 from core.storage import Storage, snapshot_keys, uploads
 from core.storage.file_keys import FileKeys
-from worker import scratch
+from worker import scratch, snapshot_store
 from worker.lease import Sessions
 
 T = TypeVar("T")
@@ -44,17 +44,16 @@ async def collect_scratch(sessions: Sessions, root: Path) -> int:
 async def collect_snapshots(sessions: Sessions, root: Path, keys: FileKeys) -> int:
     """Removes snapshots of ended jobs from this machine, and their keys; returns the number of jobs.
 
-    A job may end on another machine, or while it is paused. Raises StorageError, with all snapshots removed, where the
-    key store cannot be reached: `collect_snapshot_keys` deletes the keys later.
+    A job may end on another machine, or while it is paused. A job that is retried meanwhile keeps both. Raises
+    StorageError, with all snapshots removed, where the key store cannot be reached: `collect_snapshot_keys` deletes the
+    keys later.
     """
     folders = dict(await asyncio.to_thread(lambda: list(scratch.snapshot_folders(root))))
-    removed = []
+    removed: list[str] = []
     for jobs in _batches(folders):
         async with sessions() as session:
             ended = await completion.ended_jobs(session, jobs)
-        for job in ended:
-            await asyncio.to_thread(scratch.remove_folder, folders[job])
-            removed.append(job)
+        removed += [job for job in ended if await snapshot_store.remove_ended(sessions, job, folders[job])]
     await _discard_keys(sessions, removed, keys)
     return len(removed)
 

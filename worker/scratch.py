@@ -28,9 +28,11 @@ class Scratch:
 
     async def __aenter__(self) -> "Scratch":
         self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.parent.mkdir(mode=0o700, exist_ok=True)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
-        self.folder.mkdir(mode=0o700)
+        while not self.folder.is_dir():
+            self.folder.parent.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # `remove_folder` has just taken the job's empty folder
+                self.folder.mkdir(mode=0o700)
         self.temporary.mkdir(mode=0o700)
         return self
 
@@ -51,10 +53,6 @@ class Scratch:
     def snapshots(self) -> Path:
         """The folder of the snapshots that the job resumes from, of any of its attempts."""
         return self.folder.parent / _SNAPSHOTS
-
-    async def remove_snapshots(self) -> None:
-        """Removes the snapshots of the job, which has ended."""
-        await asyncio.shield(asyncio.to_thread(remove_folder, self.snapshots))
 
     @property
     def temporary(self) -> Path:

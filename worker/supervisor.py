@@ -134,10 +134,10 @@ class Attempt:
                 if isinstance(result, Finished) and self._job.id in result.judgements:
                     verdict = result.judgements[self._job.id].verdict
                 if status in TERMINAL:
-                    await scratch.remove_snapshots()
-                    await snapshot_store.discard_key(self._sessions, self._job.id, self._keys)
+                    await snapshot_store.discard(self._sessions, self._job.id, scratch.snapshots, self._keys)
                 elif self._lease.is_shared and interruption == "cancel":
-                    await scratch.remove_snapshots()  # of a run that goes on with other jobs, or not at all
+                    # of a run that goes on with other jobs, or not at all
+                    await snapshot_store.drop_unused(self._sessions, self._job.id, scratch.snapshots)
             log.info("attempt ends", extra=self._log_fields(became=status))
         except LeaseExpired:
             log.error("database out of reach until the lease ran out", extra=self._log_fields())

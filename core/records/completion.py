@@ -210,6 +210,13 @@ async def lock_ended(session: AsyncSession, job: str) -> bool:
     return await session.scalar(query) is not None
 
 
+async def lock_unclaimed(session: AsyncSession, job: str) -> bool:
+    """Locks the row of a job that no worker holds, so that none claims it before the transaction ends. False: a worker
+    holds it, or it is unknown."""
+    query = select(JobRow.id).where(JobRow.id == job, JobRow.status != "running").with_for_update()
+    return await session.scalar(query) is not None
+
+
 async def ended_attempts(session: AsyncSession, attempts: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Returns those of the attempts `(job, fence)` that are over, whether they delivered a checkpoint or not.
 

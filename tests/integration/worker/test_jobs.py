@@ -100,11 +100,7 @@ async def test_a_job_whose_worker_is_killed_is_finished_once_by_another_worker(s
     assert (types.count("started"), types.count("succeeded")) == (2, 1)
     async with setup.scene.sessions() as session:
         assert len(await checkpoints.list_for_job(session, setup.scene.organisation, job)) == 1
-
-    async def cleared() -> bool:
-        return setup.scratch_files() == []
-
-    await wait_for(cleared)  # also of the killed worker's files
+    await setup.wait_for_empty_scratch()  # also of the killed worker's files
     await assert_clean_exit(second)
 
 

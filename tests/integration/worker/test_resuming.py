@@ -50,7 +50,7 @@ async def test_paused_resumed_and_killed_a_job_ends_with_the_weights_of_an_undis
         assert len(resumed) == 2
         assert snapshot == resumed[0] <= resumed[1]
         assert await weights_digest(client, job) == await weights_digest(client, undisturbed)
-    assert setup.scratch_files() == []
+    await setup.wait_for_empty_scratch()
     terminate(worker)
     assert await worker.exit_code(seconds=15) == 0
 

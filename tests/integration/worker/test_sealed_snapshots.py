@@ -1,12 +1,14 @@
 """What a job leaves on a worker's disk: unreadable without the job's key, and for good once the job has ended."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from torch import Tensor, uint8
 from transformers import AutoTokenizer
 
@@ -20,6 +22,7 @@ from tests.integration.records.test_leases import claim
 from tests.integration.worker.test_resuming import wait_for_step
 from tests.integration.worker.worker_setup import CANARY, WorkerProcess, WorkerSetup, terminate, wait_for
 from worker import collector, snapshot_store
+from worker.scratch import remove_folder
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
 """Other transactions that wait for the end of this one."""
@@ -137,42 +140,108 @@ async def test_a_job_has_one_key_until_it_ends(setup: WorkerSetup, key_store: bo
 
 
 async def discard(setup: WorkerSetup, job: str, place: str) -> None:
-    """Deletes the key of an ended job in one of the three places that do so."""
+    """Deletes what an ended job left, in one of the three places that do so."""
     sessions = setup.scene.sessions
     if place == "end of the attempt":
-        await snapshot_store.discard_key(sessions, job, setup.keys)
+        await snapshot_store.discard(sessions, job, setup.scratch / job / "snapshots", setup.keys)
     elif place == "sweep of snapshots":
-        (setup.scratch / job / "snapshots" / "1" / "9").mkdir(parents=True)
         await collector.collect_snapshots(sessions, setup.scratch, setup.keys)
     else:
         await collector.collect_snapshot_keys(sessions, setup.keys)
 
 
+async def fail(setup: WorkerSetup, job: str, fence: int) -> None:
+    async with setup.scene.sessions.begin() as session:
+        await job_status.fail(session, await leases.lock_job(session, job, fence), {"code": "x"})
+
+
+async def run_beside(session: AsyncSession, step: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Starts the step, and returns when it has ended or waits for the end of the session's transaction."""
+    task = asyncio.create_task(step)
+
+    async def waits_or_ends() -> bool:
+        return task.done() or bool(await session.scalar(text(WAITING)))
+
+    await wait_for(waits_or_ends)
+    return task
+
+
 @pytest.mark.parametrize("place", ["end of the attempt", "sweep of snapshots", "sweep of keys"])
-async def test_a_retry_at_once_keeps_the_key_that_the_failed_attempt_would_delete(
+async def test_a_retry_at_once_keeps_key_and_snapshots_that_the_failed_attempt_would_delete(
     setup: WorkerSetup, place: str
 ) -> None:
     job = await setup.scene.job()
+    snapshot = setup.scratch / job / "snapshots" / "1" / "9"
+    snapshot.mkdir(parents=True)
     await claim(setup.scene)
     async with setup.scene.sessions.begin() as session:
         key = await snapshot_keys.claim(session, job, 1, keys=setup.keys)
-        await job_status.fail(session, await leases.lock_job(session, job, 1), {"code": "x"})
+    await fail(setup, job, 1)
     async with setup.scene.sessions.begin() as session:
         await job_actions.retry(session, setup.scene.organisation, job)
-        discarding = asyncio.create_task(discard(setup, job, place))
-
-        async def waits_or_ends() -> bool:
-            return discarding.done() or bool(await session.scalar(text(WAITING)))
-
-        await wait_for(waits_or_ends)
+        discarding = await run_beside(session, discard(setup, job, place))
     await discarding
     assert await snapshot_key(setup, job) == key
+    assert snapshot.is_dir()
     await claim(setup.scene)
-    async with setup.scene.sessions.begin() as session:
-        await job_status.fail(session, await leases.lock_job(session, job, 3), {"code": "x"})
-    await snapshot_store.discard_key(setup.scene.sessions, job, setup.keys)
+    await fail(setup, job, 3)
+    await discard(setup, job, "end of the attempt")
+    assert not (setup.scratch / job).exists()
     with pytest.raises(KeyDestroyed):
         await snapshot_key(setup, job)
+
+
+@pytest.mark.parametrize("place", ["end of the attempt", "sweep of snapshots"])
+async def test_a_retry_waits_until_the_snapshots_of_the_failed_attempt_are_removed(
+    setup: WorkerSetup, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await setup.scene.job()
+    snapshots = setup.scratch / job / "snapshots"
+    (snapshots / "1" / "9").mkdir(parents=True)
+    await claim(setup.scene)
+    await fail(setup, job, 1)
+    removing, go_on = threading.Event(), threading.Event()
+
+    def remove_slowly(folder: Path) -> None:
+        removing.set()
+        assert go_on.wait(60)
+        remove_folder(folder)
+
+    monkeypatch.setattr(snapshot_store, "remove_folder", remove_slowly)
+    discarding = asyncio.create_task(discard(setup, job, place))
+    assert await asyncio.to_thread(removing.wait, 60)
+
+    async def next_attempt() -> None:
+        async with setup.scene.sessions.begin() as session:
+            await job_actions.retry(session, setup.scene.organisation, job)
+        await claim(setup.scene)
+        (snapshots / "3" / "2").mkdir(parents=True)
+
+    attempt = asyncio.create_task(next_attempt())
+    done, _ = await asyncio.wait({attempt}, timeout=0.5)
+    assert not done, "the job was retried while its snapshots were being removed"
+    go_on.set()
+    await asyncio.gather(discarding, attempt)
+    assert [path.name for path in snapshots.glob("*/*")] == ["2"]
+
+
+async def test_a_run_that_is_claimed_again_at_once_keeps_its_new_snapshots(setup: WorkerSetup) -> None:
+    job = await setup.scene.job()
+    snapshot = setup.scratch / job / "snapshots" / "1" / "9"
+    snapshot.mkdir(parents=True)
+    await claim(setup.scene)
+    async with setup.scene.sessions.begin() as session:
+        assert await leases.leave_run(session, job, 1) == "queued"
+    async with setup.scene.sessions.begin() as session:
+        await leases.claim(session, worker="another", gpus=0, lease_seconds=60.0)
+        drop = snapshot_store.drop_unused(setup.scene.sessions, job, snapshot.parent.parent)
+        dropping = await run_beside(session, drop)
+    await dropping
+    assert snapshot.is_dir()
+    async with setup.scene.sessions.begin() as session:
+        await leases.leave_run(session, job, 3)
+    await snapshot_store.drop_unused(setup.scene.sessions, job, snapshot.parent.parent)
+    assert not (setup.scratch / job).exists()
 
 
 async def test_a_key_of_a_service_key_that_is_gone_is_replaced(setup: WorkerSetup) -> None:

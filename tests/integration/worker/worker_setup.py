@@ -207,6 +207,14 @@ class WorkerSetup:
     async def event_types(self, job: str) -> list[str]:
         return [event.type for event in await self.scene.events(job)]
 
+    async def wait_for_empty_scratch(self) -> None:
+        """Waits for the removal of the jobs' files, which comes after the transaction that ends a job."""
+
+        async def cleared() -> bool:
+            return self.scratch_files() == []
+
+        await wait_for(cleared)
+
     def scratch_files(self) -> list[Path]:
         """Returns the jobs' files in the scratch folder, but for what later jobs use."""
         # os.walk and not rglob: folders vanish meanwhile
