@@ -20,6 +20,7 @@ from core.schema.record import Record
 from core.schema.record_sample import RecordSample
 from core.storage import NotStored, Storage
 from core.storage.file_keys import FileKeys, KeyDestroyed
+from core.storage.record_digests import DigestSet, record_digest
 from core.storage.sealed import SealBroken
 from core.storage.stored_records import stored_records
 from worker.assignment import JobFiles
@@ -55,6 +56,13 @@ class RecordServer:
         self._keys = keys
         self._sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connected = False
+        self._forgotten = DigestSet(stored.digests for stored in earlier if stored.digests is not None)
+        self._digests: dict[str, bytearray] = {}
+
+    @property
+    def forget_digests(self) -> dict[str, bytes]:
+        """The digests of the records to forget, by job, as far as they were sent."""
+        return {job: bytes(digests) for job, digests in self._digests.items()}
 
     async def __aenter__(self) -> Self:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -108,14 +116,25 @@ class RecordServer:
         return hmac.compare_digest(line.removesuffix(b"\n"), self._token)
 
     async def _send(self, writer: asyncio.StreamWriter, use: JobFile, file: FileRow) -> None:
-        """Sends a set as a line of `core.schema.job_spec.RecordSet`, record by record: it need not fit into memory."""
+        """Sends a set as a line of `core.schema.job_spec.RecordSet`, record by record: it need not fit into memory.
+
+        The line ends with the places of records that an earlier job had to forget. Their digests tell, so its text may
+        be deleted or unreadable.
+        """
         head = {"name": use.name, "kind": use.kind, "weight": use.weight, "part": use.part}
         if use.job != self._sets[0][0].job:
             head["job"] = use.job  # a companion's own set
         line = _Line(writer, head)
+        own = self._digests.setdefault(use.job, bytearray()) if use.name == "forget" else None
+        forgotten, position = [], 0
         async for record in stored_records(self._storage, file, self._keys):
+            if own is not None:
+                own += record_digest(record, self._keys)
+            elif self._forgotten and record_digest(record, self._keys) in self._forgotten:
+                forgotten.append(position)
+            position += 1
             await line.add(record)
-        await line.end({})
+        await line.end({"forgotten": forgotten} if forgotten else {})
 
     async def _send_earlier(self, writer: asyncio.StreamWriter, job: str, file: FileRow) -> None:
         """Sends the records of an earlier job, and the places of those to measure.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.records import completion, leases
+from core.records import completion, forgotten_records, leases
 from core.records.completion import UploadedCheckpoint
 from core.records.leases import FenceLost
 from core.records.retry import retry_transient
@@ -26,6 +26,8 @@ class Finished:
     checkpoint: UploadedCheckpoint | None
     judgements: Mapping[str, Judgement] = field(default_factory=dict)
     """By the job, of all that share the run."""
+    forget_digests: Mapping[str, bytes] = field(default_factory=dict)
+    """The keyed digests of each job's records to forget, joined, for later jobs."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,18 @@ class Settlement:
                 await self._lease.write_all(_finish_without_checkpoint, result)
             else:
                 outcome, checkpoint = result.outcome, result.checkpoint
-                await self._lease.commit(
-                    lambda session: completion.finish_all(
+
+                async def finish(session: AsyncSession) -> None:
+                    await completion.finish_all(
                         session,
                         self._lease.fences,
                         outcome=outcome,
                         checkpoint=checkpoint,
                         judgements=result.judgements,
                     )
-                )
+                    await forgotten_records.keep(session, result.forget_digests)
+
+                await self._lease.commit(finish)
         except LeaseExpired:
             raise
         except FenceLost:

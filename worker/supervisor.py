@@ -117,6 +117,7 @@ class Attempt:
         self._keys = FileKeys(settings.service_key(), key_store)
         self._child: Child | None = None
         self._uploading = False
+        self._forget_digests: Mapping[str, bytes] = {}
         self._cancel_requested = asyncio.Event()
         self._pause_requested = asyncio.Event()
         self._over = asyncio.Event()
@@ -226,7 +227,7 @@ class Attempt:
             checkpoint = await checkpoint_transfer.upload(
                 self._storage, scratch.output, prefix=self._prefix, step=result.step
             )
-            return Finished(result.outcome, checkpoint, result.judgements)
+            return Finished(result.outcome, checkpoint, result.judgements, self._forget_digests)
         except AttemptFailed as failure:
             return failure.error
         except FenceLost:
@@ -280,7 +281,9 @@ class Attempt:
                 await asyncio.wait({following, serving}, return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
                     await serving  # its failure is the reason, whatever the child reports after it
-                return await following
+                result = await following
+                self._forget_digests = record_server.forget_digests
+                return result
             finally:
                 self._child = None
                 self._prepare_next_child()

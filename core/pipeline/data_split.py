@@ -31,7 +31,8 @@ def split_sets(sets: list[RecordSet], earlier: Sequence[RecordSet] = ()) -> Data
     forget set alone: no other set trains on them, and none but `probes` measures them. A text that trains in one set
     measures in no set. Pinned and unseen texts are the exception: they measure, and train in no set.
     All records of `earlier` requests are left out like those of the forget set, measured again or not: training on them
-    would bring them back. Text that is deleted or unreadable cannot be compared, so nothing is left out for it.
+    would bring them back. Where such text is deleted or unreadable, the records that the worker found by their digests
+    (`RecordSet.forgotten`) are left out instead, with the records that contain one or are contained in one.
     """
     data = DataSplit(TrainingSets(forget=[]))
     for records in sets:
@@ -49,7 +50,9 @@ def split_sets(sets: list[RecordSet], earlier: Sequence[RecordSet] = ()) -> Data
         if own_records := [record for records in sets if records.name == name for record in records.records]:
             data.measuring[name] = own_records
     pinned: set[SetName] = {_measured_as(records) for records in sets if records.part == "trains"}
-    _leave_out(data, pinned | {"unseen"}, [record for records in earlier for record in records.records])
+    forgotten = [record for records in earlier for record in records.records]
+    forgotten += [records.records[place] for records in sets for place in records.forgotten or []]
+    _leave_out(data, pinned | {"unseen"}, forgotten)
     return data
 
 
@@ -77,8 +80,8 @@ def _leave_out(data: DataSplit, measuring_first: set[SetName], forgotten: list[R
 
     Runs after halving, so that records left out do not change the halves.
     """
-    forget = {_text(record) for record in (*data.training.forget, *forgotten)}
-    measures = {_text(record) for name in measuring_first for record in data.measuring.get(name, [])}
+    forget = {record.own_texts() for record in (*data.training.forget, *forgotten)}
+    measures = {record.own_texts() for name in measuring_first for record in data.measuring.get(name, [])}
     containment = Containment([*data.training.forget, *forgotten])
     owner = "the forget set or of an earlier one" if forgotten else "the forget set"
 
@@ -88,8 +91,8 @@ def _leave_out(data: DataSplit, measuring_first: set[SetName], forgotten: list[R
     for retain in data.training.retain:
         retain.records = kept(retain.records, forget | measures, f"trains in {_measured_as(retain)}")
     data.training.unseen = kept(data.training.unseen, forget | measures, "calibrates in unseen")
-    trains = {_text(record) for retain in data.training.retain for record in retain.records}
-    trains |= {_text(record) for record in data.training.unseen}
+    trains = {record.own_texts() for retain in data.training.retain for record in retain.records}
+    trains |= {record.own_texts() for record in data.training.unseen}
     for name, records in data.measuring.items():
         if name not in ("forget", "probes"):
             data.measuring[name] = kept(records, forget | trains, f"measures in {name}")
@@ -97,7 +100,7 @@ def _leave_out(data: DataSplit, measuring_first: set[SetName], forgotten: list[R
 
 def _without(records: list[Record], elsewhere: set[tuple[str, ...]], data: DataSplit, use: str) -> list[Record]:
     """The records whose text is not in another part."""
-    kept = [record for record in records if _text(record) not in elsewhere]
+    kept = [record for record in records if record.own_texts() not in elsewhere]
     if len(kept) < len(records):
         count = len(records) - len(kept)
         data.warnings.append(f"{count} of {len(records)} records left out of what {use}: their text is in another part")
@@ -115,11 +118,6 @@ def _without_containment(
             " are contained in one"
         )
     return [record for index, record in enumerate(records) if index not in overlapping]
-
-
-def _text(record: Record) -> tuple[str, ...]:
-    """The record's own texts, by which records with another id, subject or probes are the same."""
-    return tuple(text.strip() for text in record.texts())
 
 
 def _measured_as(records: RecordSet) -> SetName:

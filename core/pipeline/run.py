@@ -26,7 +26,7 @@ from core.lm.snapshots import Snapshots
 from core.pipeline import chat_validation, rehearsal_samples, scorable_records, shared_run
 from core.pipeline.cost import meter_other_ranks
 from core.pipeline.data_split import DataSplit, split_sets
-from core.pipeline.earlier_requests import match_requests, separate_earlier
+from core.pipeline.earlier_requests import describe_unread, match_requests, separate_earlier
 from core.pipeline.forgotten_text import ForgottenText
 from core.pipeline.job_fingerprint import job_fingerprint
 from core.pipeline.job_progress import JobProgress
@@ -226,6 +226,8 @@ class Run:
                 raise shared_run.measured_raw()
             data = split_sets(sets, earlier)
             self._require_forget_set(data)
+            if unread := describe_unread(spec.earlier, earlier):
+                self._emit(Warned(code="earlier_text_unread", message="; ".join(unread)))
             shared_run.keep_own(spec, sets, data)
             trained = [*data.training.forget, *data.training.unseen]
             trained += [record for records in data.training.retain for record in records.records]

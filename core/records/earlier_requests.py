@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.records import forgotten_records
 from core.records.lineage import ancestor_places
 from core.records.tables import CheckpointRow, FileRow, JobFile, JobRow, MeasurementRow
 from core.schema.previously_forgotten import EarlierRequest, KeptFigures
@@ -18,6 +19,8 @@ class StoredRequest:
 
     request: EarlierRequest
     file: FileRow | None
+    digests: bytes | None = None
+    """Keyed digests of its records; None: a job from before they were kept."""
 
 
 async def made(session: AsyncSession, organisation: str, checkpoint: str) -> list[StoredRequest]:
@@ -35,6 +38,7 @@ async def made(session: AsyncSession, organisation: str, checkpoint: str) -> lis
         .order_by(JobRow.id.desc())
     )
     rows = (await session.execute(query)).all()
+    digests = await forgotten_records.of_jobs(session, [job for job, *_ in rows])
     last_measured = _last_measured([(job, entries or []) for job, _, _, entries, _ in rows])
     return [
         StoredRequest(
@@ -43,8 +47,10 @@ async def made(session: AsyncSession, organisation: str, checkpoint: str) -> lis
                 **_forget_set(data),
                 last_measured=last_measured.get(job, job if (kept or {}).get("records") else None),
                 kept=None if kept is None else KeptFigures.model_validate(kept),
+                digests_kept=job in digests,
             ),
             file,
+            digests.get(job),
         )
         for job, data, kept, _, file in rows
     ]

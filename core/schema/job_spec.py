@@ -44,6 +44,8 @@ class RecordSet(Strict):
     """Of an earlier job's records: the places in `records`, from 0, of those that are measured again."""
     unread: Unread | None = None
     """Why an earlier job's records cannot be measured: then `records` ends where reading ended. None: they can be."""
+    forgotten: list[int] | None = None
+    """Of a set of this job: the places of records that an earlier job had to forget, by the digests that were kept."""
     records: list[Record]
 
 

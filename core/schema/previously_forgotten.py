@@ -59,6 +59,9 @@ class EarlierRequest(Strict):
         description="The newest job that measured its records, at first itself. Null: no job kept figures of them."
     )
     kept: KeptFigures | None = Field(default=None, description="Null: a job from before figures were kept.")
+    digests_kept: bool = Field(
+        default=False, description="Whether its records can be found in other sets by digests, without their text."
+    )
 
 
 class ForgottenFigures(Strict):

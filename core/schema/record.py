@@ -91,6 +91,10 @@ class Record(Strict):
             return [self.text]
         return [self.prompt or "", self.completion or ""]
 
+    def own_texts(self) -> tuple[str, ...]:
+        """`texts`, trimmed. Records with another id, subject or probes are the same if these are."""
+        return tuple(text.strip() for text in self.texts())
+
     @property
     def scored_text(self) -> str:
         """The text whose tokens are scored: the plain text, the completion, or the last assistant turn."""

@@ -5,7 +5,7 @@ from core.records.tables.base import Base, Now
 from core.records.tables.checkpoints import CheckpointFile, CheckpointRow
 from core.records.tables.dispatch import OutboxRow, WorkerRow
 from core.records.tables.inputs import FileRow, ModelRow, PolicyRow, SampleKeyRow
-from core.records.tables.jobs import CurveRow, EventRow, JobFile, JobRow, MeasurementRow
+from core.records.tables.jobs import CurveRow, EventRow, ForgottenRecordsRow, JobFile, JobRow, MeasurementRow
 from core.records.tables.signing import SignedHeadRow, SigningKeyRow, SigningRequestRow, StatementRow
 from core.records.tables.webhooks import WebhookDeliveryRow
 
@@ -18,6 +18,7 @@ __all__ = [
     "CurveRow",
     "EventRow",
     "FileRow",
+    "ForgottenRecordsRow",
     "IdempotencyKey",
     "JobFile",
     "JobRow",

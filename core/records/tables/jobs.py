@@ -172,6 +172,16 @@ class JobRow(Base):
     )
 
 
+class ForgottenRecordsRow(Base):
+    """Keyed digests of the records that a job made a model forget (core.storage.record_digests)."""
+
+    __tablename__ = "forgotten_records"
+
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    digests: Mapped[bytes]
+    """Eight bytes for each record, in the order of the file."""
+
+
 class JobFile(Base):
     """A file that a job needs: it cannot be deleted while the job is not over."""
 

@@ -1,15 +1,23 @@
 """Jobs from a head: what earlier jobs made the model forget is measured again, as far as its text is stored."""
 
+import re
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
 
 from api.reports.html import write_html
 from api.reports.pdf import write_pdf
-from core.records import checkpoints, files
+from core.records import checkpoints, files, forgotten_records
+from core.records.jobs import FileUse
 from core.report.assembly import assemble
 from core.schema.default_policy import EARLIER_BOUNDS
 from core.schema.evaluation import Measurements
 from core.schema.policies import Bound, Policy
+from core.schema.record import Record
 from core.schema.report import Report
+from core.storage.record_digests import DIGEST_BYTES
+from tests.integration.records.scene import TRAINING
 from tests.integration.worker.worker_setup import CANARY, WorkerSetup
 
 POLICY = Policy(
@@ -80,3 +88,42 @@ async def test_each_job_from_a_head_measures_what_the_jobs_before_it_forgot(setu
     assert "cannot be measured" in page
     assert write_pdf(report).startswith(b"%PDF")
     assert CANARY not in setup.logs() + report.model_dump_json()
+
+
+@pytest.mark.parametrize("fault", ["deleted", "unreadable"])
+async def test_a_retain_set_that_holds_a_record_of_an_unread_earlier_file_does_not_train_on_it(
+    setup: WorkerSetup, fault: str
+) -> None:
+    setup.worker(WORKER_WARM_CHILDREN="1")
+    first = await setup.job(start="head")
+    assert (await setup.wait_for_status(first, "succeeded", "failed")).status == "succeeded", setup.logs()
+    file = await forget_file(setup, first)
+    async with setup.scene.sessions.begin() as session:
+        kept = await forgotten_records.of_jobs(session, [first])
+        if fault == "deleted":
+            await files.remove(session, setup.scene.organisation, file, blind=lambda digest: digest)
+    assert len(kept[first]) == 4 * DIGEST_BYTES
+    if fault == "deleted":
+        await setup.keys.destroy(file)
+    else:
+
+        async def other_bytes() -> AsyncIterator[bytes]:
+            yield b"ULS1" + bytes(200)
+
+        await setup.storage.write(f"files/{file}", other_bytes())
+
+    retained = [Record(text=f"Person {number} lives in Ulmstead.") for number in range(8)]
+    retained += [Record(text=f"Person {number} keeps {CANARY} at home in Vexford.") for number in range(4)]
+    uses = [
+        FileUse(await setup.upload("forget", [Record(text="Person 9 collects stamps in Ulmstead.")]), "forget"),
+        FileUse(await setup.upload("retain", retained), "retain", kind="in_distribution"),
+    ]
+    training = TRAINING.model_copy(update={"records_per_step": 4, "learning_rate": 1e-5}).model_dump(mode="json")
+    second = await setup.scene.job(start="head", files=uses, training=training, measure=["likelihood"])
+    row = await setup.wait_for_status(second, "succeeded", "failed")
+    assert row.status == "succeeded", (row.error, setup.logs())
+    warned = {warning["code"]: warning["message"] for warning in row.warnings}
+    assert warned["earlier_text_unread"].startswith(f"the text that {first} made the model forget is deleted or cannot")
+    counts = [int(count) for count in re.findall(r"(\d+) of \d+ records left out", warned["overlapping_sets"])]
+    assert sum(counts) == 4, "every record of the earlier file, wherever it was"
+    assert CANARY not in setup.logs() + str(row.warnings)

@@ -18,13 +18,19 @@ from core.records.earlier_requests import StoredRequest
 from core.records.tables import FileRow, JobFile
 from core.schema.job_spec import RecordSet
 from core.schema.previously_forgotten import EarlierRequest
+from core.schema.record import Record
 from core.storage import Storage, open_storage
 from core.storage.file_keys import FileKeys
+from core.storage.record_digests import record_digest
 from core.storage.uploads import store_upload
 from worker.failure import AttemptFailed
 from worker.record_server import RecordServer
 
 KEYS = FileKeys(bytes(32))
+
+
+def joined_digests(*texts: str) -> bytes:
+    return b"".join(record_digest(Record(text=text), KEYS) for text in texts)
 
 
 @pytest.fixture
@@ -174,3 +180,29 @@ async def test_a_file_is_read_as_it_was_understood_at_its_upload(storage: Storag
     assert [[(record.prompt, record.completion) for record in record_set.records] for record_set in record_sets] == [
         [("a", "b")]
     ] * 4
+
+
+async def test_records_of_a_deleted_or_damaged_earlier_file_are_found_by_their_digests(
+    storage: Storage, tmp_path: Path
+) -> None:
+    own = await store_sealed(storage, "file-1", b'{"text": "own one"}\n{"text": "own two"}\n', name="forget")
+    lines = b'{"text": "kept"}\n{"text": " gone ", "id": "7"}\n{"text": "after the damage"}\n{"text": "older"}\n'
+    retain = await store_sealed(storage, "file-2", lines, name="retain")
+    probes = await store_sealed(storage, "file-3", b'{"text": "gone"}\n', name="probes")
+    damaged = await store_sealed(storage, "file-4", b'{"text": "first"}\n{"other": 1}\n', name="forget")
+    requests = [EarlierRequest(job=f"job-{number}", records=2, last_measured=None) for number in (5, 4, 3)]
+    earlier = [
+        StoredRequest(requests[0], damaged[1], joined_digests("first", "after the damage")),
+        StoredRequest(requests[1], None, joined_digests("gone", "elsewhere")),
+        StoredRequest(requests[2], None, None),  # of a job from before digests were kept: its text was "older"
+    ]
+    path = tmp_path / "records"
+    sets = [own, retain, probes]
+    async with RecordServer(path, "token", sets, storage=storage, keys=KEYS, earlier=earlier) as server:
+        first, second, third, _ = await request_records(path, "token")
+        await server.wait_sent()
+    assert (first.forgotten, second.forgotten) == (None, [1, 2])
+    assert third.name == "probes"
+    assert server.forget_digests == {"job-1": joined_digests("own one", "own two")}
+    other_key = FileKeys(bytes([1]) * 32)
+    assert record_digest(Record(text="own one"), other_key) != record_digest(Record(text="own one"), KEYS)

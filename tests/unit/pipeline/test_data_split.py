@@ -139,3 +139,16 @@ def test_texts_of_earlier_requests_neither_train_nor_measure_in_other_sets() -> 
     assert texts(others) == texts([*records("retain", 14), *records("unseen", 14)])
     assert texts(data.training.forget) == texts(data.measuring["forget"]) == texts(forget.records)
     assert any("of the forget set or of an earlier one" in warning for warning in data.warnings)
+
+
+def test_records_that_digests_tell_to_be_forgotten_are_left_out_like_forget_texts() -> None:
+    retain = RecordSet(name="retain", kind="in_distribution", records=records("retain", 20))
+    retain.records[8] = Record(text=f"Once more the whole of {retain.records[3].text} is told to all who hear")
+    marked = retain.model_copy(update={"forgotten": [3, 4]})
+    forget = RecordSet(name="forget", records=records("forget", 5))
+    without, data = split_sets([forget, retain]), split_sets([forget, marked])
+    everywhere = texts(without.training.retain[0].records) | texts(without.measuring["retain"])
+    left = texts(data.training.retain[0].records) | texts(data.measuring["retain"])
+    assert {"retain 3", "retain 4"} <= everywhere - left
+    assert any("left out of what" in warning for warning in data.warnings)
+    assert texts(data.training.forget) == texts(forget.records)
