@@ -5,6 +5,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
+_NEVER = -1e4
+"""A logit so low that its probability is 0. Differences of infinite ones are no numbers."""
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """Converts half precision to float32; float64 stays."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
@@ -31,6 +35,19 @@ def token_kl(reference_log_probabilities: Tensor, logits: Tensor) -> Tensor:
     """KL(p_reference || p) = sum_v p_ref (log p_ref - log p): both (N, V) -> (N,), in nats; 0 for p_ref = p."""
     reference = at_least_float32(reference_log_probabilities)
     return (reference.exp() * (reference - torch.log_softmax(at_least_float32(logits), dim=-1))).sum(-1)
+
+
+def other_tokens_kl(reference_log_probabilities: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    """KL(p_reference || p) among the tokens other than the target, as distributions of their own: (N, V), (N, V), (N,)
+    -> (N,), in nats.
+
+    Whatever the target's probability is, the value is 0 where the others keep their proportions.
+    """
+    reference, log_p = (
+        torch.log_softmax(at_least_float32(values).scatter(1, targets[:, None], _NEVER), dim=-1)
+        for values in (reference_log_probabilities, logits)
+    )
+    return (reference.exp() * (reference - log_p)).sum(-1)
 
 
 def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:

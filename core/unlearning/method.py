@@ -217,6 +217,10 @@ class Method(Strict, ABC):
         A term that has `MovingTargets` is called with the forget records before each update.
         """
 
+    def forget_row_term(self, context: "MethodContext") -> "Term | None":
+        """What is added to a forget term that needs whole records: a value of each token by its own logits."""
+        return None
+
     def retain_spec(self) -> RetainSpec:
         """The retain term on the retain set; of the kind `none` for methods without."""
         return RetainSpec(term=self.retain_term, weight=self.retain_weight, ratio=self.retain_ratio)

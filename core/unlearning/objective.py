@@ -62,6 +62,8 @@ class WeightedTerm:
     """The set's share of its term where several sets mix, as retain sets do; their shares sum to 1."""
     whole_records: bool = False
     """The term needs all rows of a record at once, and depends on the model through their `loss` and `entropy` only."""
+    row_term: Term | None = None
+    """Added to `term`; each row's value depends on that row alone, and on all of its logits."""
     layer: int | None = None
     """The layer whose hidden states the term is computed from; None: the logits."""
     controlled: bool = False
@@ -293,6 +295,8 @@ class _MicroBatch:
             states=_EMPTY if states is None else states[cut],
         )
         values = weighted.term(rows)
+        if weighted.row_term is not None:
+            values = values + weighted.row_term(rows)
         mean = (values * tokenized.row_weight[index].to(values.dtype)).sum() / first.divisor
         self._totals[first.batch_number] += mean.detach()
         return weighted.weight * weighted.share * mean

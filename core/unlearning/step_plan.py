@@ -183,6 +183,7 @@ def plan_steps(
         method.forget_term(context),
         method.forget_weight,
         whole_records=method.whole_records,
+        row_term=method.forget_row_term(context),
         layer=layer,
     )
     monitor = None

@@ -22,7 +22,9 @@ from core.unlearning.method import LARGE, SMALL, YAO_2024, Method, Paper, Recipe
 
 if TYPE_CHECKING:
     from core.unlearning.method_context import MethodContext
-    from core.unlearning.objective import Term
+    from torch import Tensor
+
+    from core.unlearning.objective import Rows, Term
 
 
 class Calibrated(Method):
@@ -34,7 +36,8 @@ class Calibrated(Method):
         " itself."
     )
     formula: ClassVar[str] = (
-        "mean_x (1/n) Σ_i h(sort(l)_i - Q((i + ½)/n)) + λ h(sort(H)_i - R((i + ½)/n)), H_t the entropy of p at t; Q and"
+        "mean_x (1/n) Σ_i h(sort(l)_i - Q((i + ½)/n)) + λ h(sort(H)_i - R((i + ½)/n)) + μ KL(p0~_i || p~_i), H_t the"
+        " entropy of p at t, p~_t the distribution p among the tokens other than x_t; Q and"
         " R the quantiles of l and H on the unseen record of the same rank, partly under the reference model and partly"
         " as the model is before the update; h(d) = d²/2δ up to |d| = δ, and |d| - δ/2 beyond"
     )
@@ -74,6 +77,13 @@ class Calibrated(Method):
         le=100,
         description="δ in nats, the distance from a target below which its cost is quadratic; 0: never",
     )
+    others_weight: float = Field(
+        default=0.5,
+        ge=0,
+        le=1e6,
+        description="weight of KL(original || model) on the forget set among the tokens other than the true one: what"
+        " takes the place of a forgotten word is what the original would have said instead",
+    )
     rehearsal_weight: float = Field(
         default=2.25, ge=0, le=1e6, description="weight of KL(original || model) on samples of the original; 0: off"
     )
@@ -82,6 +92,18 @@ class Calibrated(Method):
         default=2500, ge=1, le=1_000_000, description="samples drawn; fewer where the job uses fewer"
     )
     rehearsal_temperature: float = Field(default=0.9, gt=0, le=10, description="temperature of the samples")
+
+    def forget_row_term(self, context: "MethodContext") -> "Term | None":
+        if not self.others_weight:
+            return None
+        from core.lm.losses import other_tokens_kl
+
+        reference, weight = context.reference(context.forget), self.others_weight
+
+        def term(rows: "Rows") -> "Tensor":
+            return weight * other_tokens_kl(reference.log_probabilities(rows.index), rows.logits, rows.targets)
+
+        return term
 
     def rehearsal_spec(self) -> RehearsalSpec | None:
         if not self.rehearsal_weight:

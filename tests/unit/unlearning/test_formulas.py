@@ -160,6 +160,24 @@ def calibrated_moving(share, entropy_weight, smoothing=2.0):
     return formula
 
 
+def with_others_kept(weight, formula):
+    """The formula, and `weight` times the KL among all tokens but the true one."""
+
+    def total(model, original, sets, epoch):
+        terms = []
+        for ids, first in tokens(sets.forget):
+            rows, kept = log_p(model, ids, first).exp(), log_p(original, ids, first).exp().detach()
+            divergences = []
+            for place, token in enumerate(ids[first:].tolist()):
+                others = [other for other in range(rows.shape[1]) if other != token]
+                p, p0 = rows[place, others] / rows[place, others].sum(), kept[place, others] / kept[place, others].sum()
+                divergences.append(sum(p0 * (p0.log() - p.log())))
+            terms.append(mean(divergences))
+        return formula(model, original, sets, epoch) + weight * mean(terms)
+
+    return total
+
+
 def divergence(model, original, ids, first):
     log_p0, log_p1 = log_p(original, ids, first).detach(), log_p(model, ids, first)
     return (log_p0.exp() * (log_p0 - log_p1)).sum() / len(log_p0)
@@ -213,8 +231,8 @@ def kl_and_unseen_and_rehearsal(model, original, sets):
 NONE = None
 UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
 FIXED_TARGETS = {"following": 0.0, "entropy_weight": 0.0}
-ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0}
-WITHOUT_REHEARSAL = {**UNSEEN, "rehearsal_weight": 0.0}
+ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0, "others_weight": 0.0}
+WITHOUT_REHEARSAL = {**UNSEEN, "rehearsal_weight": 0.0, "others_weight": 0.0}
 REHEARSAL = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
@@ -231,6 +249,14 @@ CASES = [
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
     ("calibrated", {**ALONE, **FIXED_TARGETS}, 1.0, calibrated, NONE, 1.0),
     ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_moving(0.6, 0.7), NONE, 1.0),
+    (
+        "calibrated",
+        {**ALONE, **FIXED_TARGETS, "others_weight": 0.8},
+        1.0,
+        with_others_kept(0.8, calibrated),
+        NONE,
+        1.0,
+    ),
     (
         "calibrated",
         {**ALONE, "following": 0.6, "entropy_weight": 0.7, "smoothing": 0.0},
@@ -250,7 +276,7 @@ CASES = [
     ("calibrated", {**WITHOUT_REHEARSAL, **EVERYTHING, **FIXED_TARGETS}, 1.0, calibrated, kl_and_unseen, 1.0),
     (
         "calibrated",
-        {**UNSEEN, **REHEARSAL, **EVERYTHING, **FIXED_TARGETS},
+        {**UNSEEN, **REHEARSAL, **EVERYTHING, **FIXED_TARGETS, "others_weight": 0.0},
         1.0,
         calibrated,
         kl_and_unseen_and_rehearsal,
