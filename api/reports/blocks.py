@@ -17,10 +17,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Badge:
-    """A result in one or two words."""
+    """A result in one or two words, with a note beside it."""
 
     text: str
     tone: Tone
+    note: str = ""
     kind: Literal["badge"] = "badge"
 
 

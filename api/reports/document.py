@@ -33,7 +33,12 @@ def make_document(report: Report) -> Document:
     return Document(
         title=_TITLES[report.kind],
         subtitle=f"{reference}model “{report.model.id}” · {report.request.organisation} · {day_text(ended)}",
-        footer=f"{report.job}, report version {report.version}",
+        footer=_footer(report),
         date=(ended.year, ended.month, ended.day),
         sections=[section for section in sections if section is not None],
     )
+
+
+def _footer(report: Report) -> str:
+    service = f", written by version {report.service_version} of the service" if report.service_version else ""
+    return f"{report.job}, report version {report.version}{service}"

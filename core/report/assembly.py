@@ -1,6 +1,7 @@
 """The assembly of a report from its rows. The same rows always give the same report: it reads no clock."""
 
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,9 +12,12 @@ from core.report.assumptions import list_assumptions
 from core.report.attempts import read_attempts
 from core.report.bounds import describe_bounds
 from core.report.caveats import list_caveats, list_checks
+from core.report.deadline import due_words, kept_words, receipt_words
 from core.report.glossary import PARTS, REASONS
+from core.report.levels import attack_levels
 from core.report.previously_forgotten import describe_previously_forgotten
 from core.report.relearning import find_worst
+from core.report.requester import requester_words
 from core.report.summary import summarize
 from core.schema.cost import JobCost
 from core.schema.deadlines import DeadlineExtension
@@ -69,8 +73,12 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
     job = rows.job
     measured = {row.moment: row.measurements for row in rows.measurements}
     attempts = read_attempts(rows.events)
+    figures = ReportFigures.model_validate(
+        {"measure": job.measure, **{moment: measured.get(moment) for moment in ("before", "after", "retrained")}}
+    )
     report = Report.model_validate(
         {
+            "service_version": version("unlearning-service"),
             "job": job.id,
             "kind": job.kind,
             "status": job.status,
@@ -82,6 +90,7 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
                 submitter=_key(rows, job.submitter),
                 external_reference=job.external_reference,
                 submitted_at=job.created_at,
+                requester_text=requester_words(job.external_reference),
             ),
             "deadline": _deadline(rows, ended_at),
             "data": _data(rows),
@@ -91,15 +100,10 @@ def _report(rows: ReportRows, *, ended_at: datetime) -> Report:
             "environment": attempts[-1].environment if attempts else None,
             "cost": _cost(rows),
             "checkpoint": _checkpoint(rows),
-            "verdict": _verdict(rows, retrained="retrained" in measured),
+            "verdict": _verdict(rows, figures),
             "shared_run": [other.id for other in rows.shared_run],
             "previously_forgotten": describe_previously_forgotten(measured.get("after")),
-            "figures": ReportFigures.model_validate(
-                {
-                    "measure": job.measure,
-                    **{moment: measured.get(moment) for moment in ("before", "after", "retrained")},
-                }
-            ),
+            "figures": figures,
             "relearning": None,
             "attempts": attempts,
             "actions": _actions(rows),
@@ -122,15 +126,19 @@ def _deadline(rows: ReportRows, ended_at: datetime) -> ReportDeadline:
     job = rows.job
     in_time = None if job.due is None else ended_at.astimezone(UTC).date() <= job.due
     extensions = [DeadlineExtension.model_validate(extension) for extension in job.extensions]
+    dues = [*(extension.previous_due for extension in extensions), *([] if job.due is None else [job.due])]
     return ReportDeadline(
         received_at=job.received_at,
+        received_text=receipt_words(job.received_at, job.created_at),
         due=job.due,
+        due_text=due_words(job.received_at, dues),
         extensions=[
             ReportExtension(**{**dict(extension), "extended_by": _key(rows, extension.extended_by)})
             for extension in extensions
         ],
         ended_at=ended_at,
         kept=in_time if job.status == "succeeded" else None,
+        kept_text=kept_words(job.due, ended_at, succeeded=job.status == "succeeded"),
     )
 
 
@@ -212,7 +220,7 @@ def _checkpoint(rows: ReportRows) -> ReportCheckpoint | None:
     )
 
 
-def _verdict(rows: ReportRows, *, retrained: bool) -> ReportVerdict | None:
+def _verdict(rows: ReportRows, figures: ReportFigures) -> ReportVerdict | None:
     if rows.job.judgement is None or rows.job.policy is None:
         return None
     judgement = Judgement.model_validate(rows.job.judgement)
@@ -233,7 +241,9 @@ def _verdict(rows: ReportRows, *, retrained: bool) -> ReportVerdict | None:
             for part, question in PARTS.items()
             if (judged := judgement.parts.get(part)) is not None
         ],
-        bounds=describe_bounds(judgement.bounds, retrained=retrained),
+        bounds=describe_bounds(
+            judgement.bounds, retrained=figures.retrained is not None, levels=attack_levels(figures)
+        ),
         assumptions=list_assumptions(_data(rows)),
         warnings=judgement.warnings,
     )

@@ -1,9 +1,11 @@
 """The bounds of a policy in sentences: what each asks, and what was found."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from core.report.glossary import COPIES, REASONS, SCALES, YARDSTICKS, attack_words, figure_words, set_words
-from core.report.numbers import figure_text, interval_text, limits_text, number_text, records_text
+from core.report.levels import SINGLE_LEVEL
+from core.report.numbers import figure_text, interval_text, level_text, limits_text, number_text, records_text
 from core.schema.figure_names import (
     PREVIOUSLY_FORGOTTEN,
     RELEARNED_BESIDE_RETRAINED,
@@ -39,19 +41,30 @@ _QUESTIONS: Mapping[str, str] = {
 _PLURAL = ("probes", "protected")
 """Sets whose words are in the plural: the questions."""
 _RANK_LOW = "Does the model no longer prefer the records to made-up copies with other names and numbers?"
-_RANK_HIGH = "Does the model not avoid the records either, more than made-up copies with other names and numbers?"
+_RANK_HIGH = "Does the model avoid the records no more than made-up copies with other names and numbers?"
 
 
-def describe_bounds(judged: list[JudgedBound], *, retrained: bool) -> list[ReportBound]:
+def describe_bounds(judged: list[JudgedBound], *, retrained: bool, levels: Mapping[str, float]) -> list[ReportBound]:
     """Returns the bounds with their sentences: extraction first, then membership, then what the model must keep.
 
-    `retrained`: a retrained model was measured.
+    `retrained`: a retrained model was measured. `levels`: those of attacks, by name, where they are not 95 %.
     """
     ordered = sorted(judged, key=lambda bound: _PART_ORDER.index(bound.part))
-    return [
-        ReportBound(**dict(bound), question=_question(bound.bound), answer=_answer(bound, retrained))
-        for bound in ordered
-    ]
+    described = [_describe(bound, retrained, levels.get(bound.bound.attack or "", SINGLE_LEVEL)) for bound in ordered]
+    questions = Counter(bound.question for bound in described)
+    for bound in described:
+        if (limits := questions[bound.question]) > 1:
+            bound.answer = f"The policy has {limits} limits on this figure; this is one of them. {bound.answer}"
+    return described
+
+
+def _describe(judged: JudgedBound, retrained: bool, level: float) -> ReportBound:
+    return ReportBound(
+        **dict(judged),
+        level=None if judged.low is None or judged.high is None else level,
+        question=_question(judged.bound),
+        answer=_answer(judged, retrained, level),
+    )
 
 
 def bound_words(bound: Bound) -> str:
@@ -73,7 +86,10 @@ def _question(bound: Bound) -> str:
             " not seen before the job?"
         )
     if bound.curve in RELEARNING_CURVES or bound.across in RELEARNED_WORST:
-        return "If a copy of the model is trained further, does the text come back no faster than it must?"
+        return (
+            "If a copy of the model is trained further, does the text come back no faster than in a model that never"
+            " saw it?"
+        )
     if bound.benchmark is not None:
         return f"Does the model still solve the tasks of “{bound.benchmark}”?"
     if bound.across == PREVIOUSLY_FORGOTTEN:
@@ -100,10 +116,10 @@ def _question_on_forgetting(bound: Bound) -> str:
     return f"Does the {figure_words(bound.figure or '')} of {set_words(bound.set or '')} keep its limits?"
 
 
-def _answer(judged: JudgedBound, retrained: bool) -> str:
+def _answer(judged: JudgedBound, retrained: bool, level: float) -> str:
     if judged.value is None:
         return " ".join(filter(None, (_not_judged(judged, retrained), _weight(judged))))
-    return " ".join(filter(None, (_measured(judged), _result(judged), _weight(judged))))
+    return " ".join(filter(None, (_measured(judged, level), _result(judged), _weight(judged))))
 
 
 def _not_judged(judged: JudgedBound, retrained: bool) -> str:
@@ -124,14 +140,18 @@ def _missing(judged: JudgedBound, retrained: bool) -> str:
     return "it was measured, but there is nothing to compare it with"
 
 
-def _measured(judged: JudgedBound) -> str:
+def _measured(judged: JudgedBound, level: float) -> str:
     scale = SCALES.get(judged.bound.figure or judged.bound.across or "")
     name, on = _capitalised(bound_words(judged.bound)), f"Measured on {records_text(judged.records)}."
     name += f" ({scale})" if scale and judged.bound.benchmark is None else ""
     value, low, high, limit_low, limit_high = _on_the_scale_of_the_figure(judged)
     interval = interval_text(low, high)
-    exact = ", known exactly for these records" if low is not None and low == high else ""
-    number = f"{number_text(value)} (95 % interval: {interval})" if interval else f"{number_text(value)}{exact}"
+    number = number_text(value)
+    if interval:
+        number += f" ({level_text(level)} interval: {interval})"
+    elif low is not None and low == high:
+        exact = judged.bound.of_these_records
+        number += ", known exactly for these records" if exact else ", the same for every record"
     limits = limits_text(limit_low, limit_high)
     if judged.yardstick == "chance":
         scale = "0.5 is guessing, 1 is always right, and the nearer to 0.5 the better"
@@ -164,9 +184,17 @@ def _result(judged: JudgedBound) -> str:
             return "The limit is not kept."
         case "underpowered":
             if judged.low is None:
-                return f"Whether the limit is kept is open: {REASONS['underpowered']}."
+                return f"Whether the limit is kept is open: {_too_few(judged)}."
             return "The interval reaches over the limit: whether it is kept cannot be told."
     return f"This is not judged{f', because {REASONS[judged.why]}' if judged.why else ''}."
+
+
+def _too_few(judged: JudgedBound) -> str:
+    """Says whose records are too few: those of the figure, or those that it is compared with."""
+    figure, other = judged.figure, judged.compared
+    if other is not None and other.low is None and (figure is None or figure.low is not None):
+        return f"the text to compare with has only {records_text(other.records)} that measure"
+    return REASONS["underpowered"]
 
 
 def _weight(judged: JudgedBound) -> str:

@@ -38,7 +38,7 @@ def list_caveats(report: Report) -> list[str]:
     if "unseen_text" in yardsticks:
         caveats.append(
             "There was no model that was trained without the text. The behaviour of the model before the job on unseen"
-            " text stands in for such a model. This is as good as the unseen text resembles the text to forget."
+            " text stands in for such a model. This holds as far as the unseen text resembles the text to forget."
         )
     if any(not part.required for part in report.verdict.parts if part.part == "membership"):
         caveats.append(
@@ -63,9 +63,28 @@ def list_caveats(report: Report) -> list[str]:
     return caveats
 
 
+def _texts(report: Report) -> str:
+    """The options that name the models and the files that the job measured with."""
+    named = dict.fromkeys(used.name for used in report.data if not (used.origin or "").startswith("made"))
+    retrained = [] if report.figures.retrained is None else ["--retrained-model RETRAINED"]
+    return " ".join(["--before MODEL", *retrained, *(f"--{name} {name}.jsonl" for name in named)])
+
+
+def _command(version: str) -> ReportCheck:
+    return ReportCheck(
+        text=f"The command unlearn, which the ways below use, belongs to the service's own program, the Python package"
+        f" unlearning-service. Version {version} of it wrote this report. Whoever runs the service has its source and"
+        " its container image, and can give you either: the command is in both, and needs no access to the service."
+        " In the folder of the source, this installs it. A signed statement is in a public form (in-toto in a DSSE"
+        " envelope), so other programs can check its signature too.",
+        command="python3 -m venv checking\nchecking/bin/pip install -c constraints.txt .\n"
+        "checking/bin/unlearn --version",
+    )
+
+
 def list_checks(report: Report) -> list[ReportCheck]:
     """Returns how the parts of the report can be checked."""
-    checks = []
+    checks = [_command(report.service_version)]
     if report.checkpoint is not None:
         checks.append(
             ReportCheck(
@@ -82,14 +101,13 @@ def list_checks(report: Report) -> list[ReportCheck]:
             ReportCheck(
                 text="That the figures are true: with --remeasure the same command makes every figure again from the"
                 " files and the texts, and names each that differs.",
-                command="unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure"
-                " --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen unseen.jsonl",
+                command=f"unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure {_texts(report)}",
             )
         )
         checks.append(
             ReportCheck(
                 text="The files: compute the sha256 of each file of the checkpoint and compare it with the list in this"
-                " report. The list as canonical JSON has the checkpoint's digest as its own sha256.",
+                " report. The sha256 of that list, as canonical JSON, is the digest of the new model.",
                 command="sha256sum *",
             )
         )
@@ -98,15 +116,14 @@ def list_checks(report: Report) -> list[ReportCheck]:
                 text="Other figures than these: measure the new model yourself, by any measurements and limits. You"
                 " need its files, the model from before and the texts. On the same kind of machine with as many threads"
                 " the figures agree; on another kind they differ slightly.",
-                command="unlearn measure CHECKPOINT --before MODEL --forget forget.jsonl --retain retain.jsonl --unseen"
-                " unseen.jsonl --policy default --json again.json",
+                command=f"unlearn measure DIR {_texts(report)} --policy default --json again.json",
             )
         )
     checks.append(
         ReportCheck(
-            text="The audit log: export it from the service and check it on your own machine. Each entry holds the hash"
-            " of the entry before it. Whoever has kept the hash of one entry can show that no entry up to it was"
-            " changed, removed or inserted.",
+            text="The audit log: export it from the service (GET /v1/audit/export) and check it on your own machine."
+            " Each entry holds the hash of the entry before it. Whoever has kept the hash of one entry can show that no"
+            " entry up to it was changed, removed or inserted.",
             command="unlearn verify audit.jsonl",
         )
     )

@@ -21,6 +21,11 @@ def interval_text(low: float | None, high: float | None) -> str | None:
     return None if low is None or high is None or low == high else f"{number_text(low)} to {number_text(high)}"
 
 
+def level_text(level: float) -> str:
+    """Returns the level of an interval: `95 %`, `98.3 %`."""
+    return f"{100 * level:.3g} %"
+
+
 def figure_text(figure: Figure | None) -> str:
     """Returns a figure with its interval: `12.3 (11.9 to 12.8)`."""
     if figure is None:

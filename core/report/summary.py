@@ -21,7 +21,7 @@ _EXTRACTION = {
 _MEMBERSHIP = {
     "passed": "By the attacks that the policy names, an attacker could not tell that the model has seen the text,"
     " within the policy's limits.",
-    "failed": "An attacker can tell that the model has seen the text better than the policy allows, or can see that it"
+    "failed": "More surely than the policy allows, an attacker can tell that the model has seen the text, or that it"
     " was made to forget it.",
 }
 _KEPT: Mapping[SetName, str] = {
@@ -181,7 +181,7 @@ def _verdict(verdict: ReportVerdict) -> str:
     if verdict.result == "passed":
         return f"{policy} passed."
     if verdict.result == "failed":
-        return f"{policy} failed. These limits were not kept: {_names(verdict, 'failed')}."
+        return f"{policy} failed. These figures are beyond their limits: {_names(verdict, 'failed')}."
     unclear = _names(verdict, "underpowered")
     which = f" This concerns: {unclear}." if unclear else ""
     return f"{policy} not judged, because {verdict.reason_text}.{which}"

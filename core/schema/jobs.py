@@ -155,7 +155,8 @@ class JobRequest(Strict):
         default=None,
         max_length=256,
         examples=["DSR-2026-0142"],
-        description="Your own name for the request, such as the number of a ticket.",
+        description="Your own name for the request, such as the number of a ticket. It is in the report and in the"
+        " signed statement, and stays when the text to forget is deleted: name a case or a role, not a person.",
     )
     reference: str | None = Field(
         default=None,

@@ -272,8 +272,12 @@ class JudgedBound(Strict):
     value: float | None = Field(
         default=None, description="The number that the limits apply to: the figure, or its difference or ratio."
     )
-    low: float | None = Field(default=None, description="The lower end of the number's 95 % interval.")
-    high: float | None = Field(default=None, description="The upper end of the number's 95 % interval.")
+    low: float | None = Field(
+        default=None, description="The lower end of the number's 95 % interval; of an AUC, of its `joint` interval."
+    )
+    high: float | None = Field(
+        default=None, description="The upper end of the number's 95 % interval; of an AUC, of its `joint` interval."
+    )
     limit_low: float | None = Field(description="The lower limit of the interval.")
     limit_high: float | None = Field(description="The upper limit of the interval.")
     result: Result = Field(description="Whether the interval kept the limits.")

@@ -23,7 +23,7 @@ from core.schema.strict import Answer
 from core.schema.training import Training
 from core.schema.verdict_parts import Part, Reason, Verdict
 
-VERSION = 5
+VERSION = 6
 """Rises when a field is added, removed or gets another meaning, or when a sentence of a report changes."""
 
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "paused", "requeued"]
@@ -41,8 +41,13 @@ class ReportRequest(Answer):
 
     organisation: str = Field(description="The name of the organisation.")
     submitter: ReportKey = Field(description="The key that the job was submitted with.")
-    external_reference: str | None = Field(description="The submitter's own name for the request.")
+    external_reference: str | None = Field(
+        description="The organisation's own name for the request, such as the number of a case."
+    )
     submitted_at: datetime = Field(description="When the service accepted the job.")
+    requester_text: str = Field(
+        default="", description="What the service knows of the person who asked, in sentences. Empty before version 6."
+    )
 
 
 class ReportExtension(Answer):
@@ -59,12 +64,17 @@ class ReportDeadline(Answer):
     """The deadline of the request, and whether it was kept."""
 
     received_at: datetime = Field(description="When the request came in.")
+    received_text: str = Field(default="", description="Who set `received_at`, in a sentence. Empty before version 6.")
     due: date | None = Field(description="The last day on which the job may be done. Null: there is no deadline.")
+    due_text: str = Field(default="", description="How `due` was set, in a sentence. Empty before version 6.")
     extensions: list[ReportExtension] = Field(description="The extensions of the deadline, oldest first.")
     ended_at: datetime = Field(description="When the job ended.")
     kept: bool | None = Field(
         description="Whether the job had succeeded by the end of the last day, in UTC. Null: there is no deadline, or"
         " the job has not succeeded."
+    )
+    kept_text: str = Field(
+        default="", description="Whether the deadline was kept, in sentences. Empty before version 6."
     )
 
 
@@ -141,6 +151,12 @@ class ReportCheckpoint(Answer):
 class ReportBound(JudgedBound):
     """One bound of the policy, its result, and both in words."""
 
+    level: float | None = Field(
+        default=None,
+        description="The confidence level of the interval: 0.95, for the AUC of an attack a higher one, at which all"
+        " judged attacks hold together in 95 % of cases. Null: there is no interval, or the report is of a version"
+        " before 6.",
+    )
     question: str = Field(description="What the bound asks, in a sentence.")
     answer: str = Field(description="What was found, in a sentence.")
 
@@ -243,6 +259,11 @@ class Report(Answer):
 
     object: Literal["report"] = Field(default="report", description="Always `report`.")
     version: int = Field(default=VERSION, description="The version of this form.")
+    service_version: str = Field(
+        default="",
+        description="The version of the service that wrote the report, and of the command that checks it. Empty before"
+        " version 6.",
+    )
     job: str = Field(description="The job's id.")
     kind: JobKind = Field(
         description="`unlearn`: the job changes the model. `preview`: a dry run. `measure`: it only measures."

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from api.reports.charts.scale import Scale, linear, logarithmic, tick_text
 from api.reports.charts.svg import FAINT, GRID, INK, STYLES, Drawing, Series
 
 WIDTH, HEIGHT = 720.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 34.0, 44.0
+_LIMIT_DASHES = "7 4"
 PANEL, PANEL_GAP, PANELS_IN_ROW = 190.0, 46.0, 3
 
 Points = Sequence[tuple[float, float]]
@@ -22,12 +24,25 @@ class Panel:
 
 
 def curve_chart(
-    title: str, curves: Mapping[Series, Points], labels: Mapping[Series, str], *, across: str, upwards: str, log: bool
+    title: str,
+    curves: Mapping[Series, Points],
+    labels: Mapping[Series, str],
+    *,
+    across: str,
+    upwards: str,
+    log: bool,
+    limit: Points = (),
 ) -> str:
-    """Draws one curve for each series over a common axis; `across` and `upwards` name the axes."""
+    """Draws one curve for each series over a common axis; `across` and `upwards` name the axes.
+
+    `limit` is the curve that the figure after the job must stay above.
+    """
     drawing = Drawing(WIDTH, HEIGHT, title)
-    drawing.legend({series: labels[series] for series in curves}, top=12, left=4)
-    points = [point for curve in curves.values() for point in curve]
+    left = drawing.legend({series: labels[series] for series in curves}, top=12, left=4)
+    if limit:
+        drawing.line((left - 4, 12), (left + 12, 12), INK, width=1.4, dashes=_LIMIT_DASHES)
+        drawing.legend_name("limit", top=12, left=left)
+    points = [point for curve in (*curves.values(), limit) for point in curve]
     x = linear([point[0] for point in points], LEFT, WIDTH - RIGHT, at_least=(0.0, 1.0))
     values = [point[1] for point in points]
     is_log = log and min(values) > 0
@@ -36,6 +51,9 @@ def curve_chart(
     _draw_axes(drawing, x, y)
     drawing.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8), across, anchor="middle", color=FAINT)
     drawing.text((4, TOP + 2), upwards, color=FAINT)
+    for (start, low), (end, high) in pairwise(limit):
+        edges = ((x.place(start), y.place(low)), (x.place(end), y.place(high)))
+        drawing.line(*edges, INK, width=1.4, dashes=_LIMIT_DASHES)
     for series, curve in curves.items():
         places = [(x.place(step), y.place(value)) for step, value in curve]
         drawing.path(places, STYLES[series], width=2)

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 Series = Literal["before", "after", "retrained", "unseen"]
 """A model and the set that it is measured on: `unseen` is the model before the job on text that it never saw."""
 Marker = Literal["ring", "dot", "diamond", "square"]
+Side = Literal["low", "high"]
+"""Which limit of a range is meant: the lower or the upper one."""
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 INK, FAINT, GRID = "#1f2328", "#57606a", "#d0d7de"
@@ -98,13 +100,25 @@ class Drawing:
                 box = {"x": _number(x - 3.2), "y": _number(y - 3.2), "width": "6.4", "height": "6.4"}
                 ElementTree.SubElement(self._root, "rect", {**box, **outline, "fill": "#ffffff"})
 
-    def legend(self, labels: Mapping[Series, str], *, top: float, left: float) -> None:
-        """Draws each series with its name in one row."""
+    def bracket(self, x: float, top: float, bottom: float, side: Side, *, dashed: bool = False) -> None:
+        """Draws a limit: a bracket that opens to the allowed side, upwards of a lower and downwards of an upper one."""
+        dashes = "2 2" if dashed else ""
+        self.line((x, top), (x, bottom), INK, width=1.4, dashes=dashes)
+        for y in (top, bottom):
+            self.line((x, y), (x + (4 if side == "low" else -4), y), INK, width=1.4)
+
+    def legend(self, labels: Mapping[Series, str], *, top: float, left: float) -> float:
+        """Draws each series with its name in one row; returns where the next name would begin."""
         x = left
         for series, label in labels.items():
             self.marker((x + 5, top), STYLES[series])
-            self.text((x + 15, top + 4), label, size=11)
-            x += 15 + 6.1 * len(label) + 22
+            x = self.legend_name(label, top=top, left=x)
+        return x
+
+    def legend_name(self, label: str, *, top: float, left: float) -> float:
+        """Writes a name beside a sign at `left`; returns where the next name would begin."""
+        self.text((left + 15, top + 4), label, size=11)
+        return left + 15 + 6.1 * len(label) + 22
 
     def svg(self) -> str:
         """Returns the picture as an SVG element."""

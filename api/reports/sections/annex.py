@@ -9,6 +9,7 @@ from core.schema.evaluation import Measurements, Moment
 from core.schema.report import Report
 
 _UNSIGNED = "This document is not itself signed; the signed statement is. Keep both."
+_LEVEL = "95 % intervals"
 _MOMENTS: tuple[Moment, ...] = ("before", "after", "retrained")
 
 
@@ -34,10 +35,10 @@ def figures(report: Report) -> Section | None:
     columns = ["Figure", *(labels.get(moment, moment) for moment in measured)]
     blocks: list[Block] = [
         Paragraph(
-            "Each figure with its 95 % interval in parentheses, where it has one. The aim is that the model knows no"
-            " more of the text to forget than of text that it had not seen before the job, and as much"
-            " of everything else as before. What each name means, and which way its numbers run, is said below the"
-            " tables."
+            "The aim is that the model knows no more of the text to forget than of text that it had not seen before the"
+            " job, and as much of everything else as before. In parentheses stands the interval of each figure by"
+            " itself, where it has one; the tests above may have wider ones. What each name means, and which way its"
+            " numbers run, is said below the tables."
         )
     ]
     names: set[str] = set()
@@ -50,8 +51,8 @@ def figures(report: Report) -> Section | None:
         ]
         if rows:
             counts = {model.records.get(name) for model in measured.values()} - {None}
-            records = f" ({max(count for count in counts if count is not None):,} records measured)" if counts else ""
-            blocks.append(Table(f"{words[0].upper()}{words[1:]}{records}", columns, rows))
+            records = f"{max(count for count in counts if count is not None):,} records measured; " if counts else ""
+            blocks.append(Table(f"{words[0].upper()}{words[1:]} ({records}{_LEVEL})", columns, rows))
     across = sorted({figure for model in measured.values() for figure in model.across})
     names.update(across)
     if across:
@@ -59,7 +60,7 @@ def figures(report: Report) -> Section | None:
             [figure_words(figure), *(figure_text(model.across.get(figure)) for model in measured.values())]
             for figure in across
         ]
-        blocks.append(Table("Figures of several sets or models", columns, rows))
+        blocks.append(Table(f"Figures of several sets or models ({_LEVEL})", columns, rows))
     attacks = dict.fromkeys(attack for model in measured.values() for attack in model.attacks)
     if attacks:
         rows = [
@@ -72,7 +73,7 @@ def figures(report: Report) -> Section | None:
             ]
             for attack in attacks
         ]
-        blocks.append(Table("AUC of each membership attack", ["Attack", *columns[1:]], rows))
+        blocks.append(Table(f"AUC of each membership attack ({_LEVEL})", ["Attack", *columns[1:]], rows))
     meanings = [(figure_words(name), meaning) for name in sorted(names) if (meaning := figure_meaning(name))]
     if any(name.startswith(PRIVLEAK) for name in names):
         meanings.append(("privacy leak", PRIVLEAK_MEANING))

@@ -6,25 +6,34 @@ from api.reports.blocks import Badge, Block, Cell, Code, Finding, Findings, Para
 from api.reports.sections import pictures
 from api.reports.words import result_badge
 from core.report.glossary import PARTS
+from core.report.levels import SINGLE_LEVEL
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.report import Report, ReportBound, ReportPreviouslyForgotten
 from core.schema.verdict_parts import Part
 
 _HOW_JUDGED = (
-    "Each test has a limit, which was fixed before the job began. A test is passed if the whole 95 % interval of the"
-    " figure keeps the limit, and failed if the whole interval lies beyond it. If the interval reaches over the limit,"
-    " the result cannot be told. The name below a result is that of the limit in the policy."
+    "Each test has a limit, which was fixed before the job began. A figure has an interval, which holds the true value"
+    " in 95 of 100 cases (95 % interval). A test is passed if the whole interval keeps the limit, and failed if the"
+    " whole interval lies beyond it. If the interval reaches over the limit, the result cannot be told. The name below"
+    " a result is that of the limit in the policy."
+)
+_PICTURES = (
+    "In the pictures, a bracket marks a limit for the model after the job, and opens to the allowed side. A test of a"
+    " difference or a ratio has an interval of its own: that interval decides, not the bar in the picture."
 )
 _EXTRACTION = (
     "These tests try to make the model give the text back: they let it continue a record from its beginning, fill in"
     " details that were left out, or answer many times."
 )
 _MEMBERSHIP = (
-    "An attacker may not get the text out and still recognise that the model was trained on it. A membership attack"
+    "An attacker who cannot get the text out may still recognise that the model was trained on it. A membership attack"
     " compares the text to forget with similar text that the model had not seen before the job. Its score, the"
     " AUC, is 0.5 if the attacker can only guess, and 1 if it is always right. A score below 0.5 gives the text away"
-    " too: it is then unusually unknown to the model. The intervals of the tests are widened so that all of them hold"
-    " together."
+    " too: it is then unusually unknown to the model."
+)
+_JOINT = (
+    "Several attacks have several chances to be wrong. So the interval of each is wider here than 95 %, as its test"
+    " says: then all of them together are right in 95 of 100 cases."
 )
 _HALF = "One half of that similar text serves the training of the job; only the other half is measured here."
 _SURVIVAL = "Forgetting must not damage the rest: these tests compare the model after the job with the model before it."
@@ -53,7 +62,7 @@ def findings(report: Report) -> list[Section]:
         Section(
             PARTS["membership"],
             [
-                Paragraph(f"{_MEMBERSHIP} {_HALF}" if _halves_unseen_text(report) else _MEMBERSHIP),
+                Paragraph(_membership_text(report)),
                 *pictures.attack_scores(report),
                 *pictures.attack_curves(report),
                 *_bounds(report, "membership"),
@@ -76,8 +85,15 @@ def findings(report: Report) -> list[Section]:
     ]
     kept = [section for section in sections if len(section.blocks) > 1]
     if report.verdict is not None and kept:
-        kept[0] = Section(kept[0].title, [Paragraph(_HOW_JUDGED), *kept[0].blocks])
+        kept[0] = Section(kept[0].title, [Paragraph(_HOW_JUDGED), Paragraph(_PICTURES), *kept[0].blocks])
     return kept
+
+
+def _membership_text(report: Report) -> str:
+    bounds = [] if report.verdict is None else report.verdict.bounds
+    joint = any((bound.level or SINGLE_LEVEL) > SINGLE_LEVEL for bound in bounds)
+    sentences = [_MEMBERSHIP, _JOINT if joint else "", _HALF if _halves_unseen_text(report) else ""]
+    return " ".join(filter(None, sentences))
 
 
 def _halves_unseen_text(report: Report) -> bool:

@@ -9,7 +9,7 @@ from core.schema.report import Report, ReportPurge
 _KINDS = {"in_distribution": "like the text to forget", "general": "of any other kind"}
 _PARTS = {"trains": "training only", "measures": "measuring only", None: "one half trains, the other half measures"}
 _DATA = (
-    "The service keeps no text in this report. It names each set by the number of its records and by the sha256 digest"
+    "This report holds no text of any record. It names each set by the number of its records and by the sha256 digest"
     " of its file: whoever has the file can compute the digest and see that it is the same file. Text that was sent"
     " inside the request has no digest here, because the content of a short text can be guessed from its digest. For"
     " the same reason a deleted file has an HMAC in its place, a digest that only the service's operator can compute."

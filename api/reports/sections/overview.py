@@ -9,6 +9,7 @@ _NO_PROOF = (
     "No measurement proves that a text is erased. The section “What this report does not prove” says how far these"
     " results reach."
 )
+_CLOCK = "By the service's own clock."
 
 
 def overview(report: Report) -> Section:
@@ -38,15 +39,20 @@ def _facts(report: Report) -> list[tuple[str, Cell]]:
     facts += [
         ("Organisation", request.organisation),
         ("Reference", request.external_reference or NONE),
-        ("Asked by", key_text(request.submitter)),
-        ("Received", time_text(deadline.received_at)),
-        ("Given to the service", time_text(request.submitted_at)),
-        ("Ended", time_text(deadline.ended_at)),
-        ("To be done by", NONE if deadline.due is None else day_text(deadline.due)),
+        ("Asked by", _told(key_text(request.submitter), request.requester_text)),
+        ("Received", _told(time_text(deadline.received_at), deadline.received_text)),
+        ("Given to the service", _told(time_text(request.submitted_at), _CLOCK)),
+        ("Ended", _told(time_text(deadline.ended_at), _CLOCK)),
+        ("To be done by", _told("no deadline" if deadline.due is None else day_text(deadline.due), deadline.due_text)),
     ]
     if deadline.kept is not None:
-        facts.append(("Job ended by the due date", Badge("yes", "good") if deadline.kept else Badge("no", "bad")))
+        kept = Badge("yes", "good", deadline.kept_text) if deadline.kept else Badge("no", "bad", deadline.kept_text)
+        facts.append(("Job ended by the due date", kept))
     facts.append(("Job", Code(report.job)))
     if report.checkpoint is not None:
         facts.append(("New model", Code(report.checkpoint.id)))
     return facts
+
+
+def _told(value: str, origin: str) -> str:
+    return f"{value}. {origin}" if origin else value

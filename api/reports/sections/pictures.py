@@ -6,9 +6,11 @@ from api.reports.blocks import Picture
 from api.reports.charts.intervals import Row, interval_chart
 from api.reports.charts.lines import Panel, Points, curve_chart, roc_chart
 from api.reports.charts.svg import Series
+from api.reports.sections.limits import limit_on_curve, limits_on_attack, limits_on_set
 from core.report.glossary import COPIES, RELEARNED, RELEARNING, SETS, attack_label, figure_words
-from core.report.numbers import number_text
-from core.schema.evaluation import JUDGED_ATTACKS, Figure, Measurements, Moment, SetName
+from core.report.levels import SINGLE_LEVEL, attack_levels
+from core.report.numbers import level_text, number_text
+from core.schema.evaluation import JUDGED_ATTACKS, Attack, Figure, Measurements, Moment, SetName
 from core.schema.report import Report
 
 _EXTRACTION_FIGURES = (
@@ -29,6 +31,11 @@ _LABELS: Mapping[str, Mapping[Series, str]] = {
 }
 _COPIES: Sequence[tuple[str | None, str]] = ((None, "the model itself"), *COPIES.items())
 _INTERVALS = "The bars are 95 % intervals."
+_BRACKETS = "A bracket is a limit of the policy for the model after the job, and opens to the allowed side."
+_UNSEEN_RELEARNS = (
+    " The dotted curve with squares is text that the model had not seen before the job, in the same copy: such training"
+    " makes all text of this kind more familiar."
+)
 
 
 def series_labels(report: Report) -> Mapping[Series, str]:
@@ -39,7 +46,7 @@ def series_labels(report: Report) -> Mapping[Series, str]:
 def extraction(report: Report) -> list[Picture]:
     """How much of the text comes out, by each test."""
     rows = [
-        Row(figure_words(name), figures)
+        Row(figure_words(name), figures, limits_on_set(report, "forget", name))
         for name in _EXTRACTION_FIGURES
         if (figures := _figures_of_forget_set(report, name))
     ]
@@ -47,21 +54,25 @@ def extraction(report: Report) -> list[Picture]:
         return []
     title = "How much of the text to forget comes out of the model"
     svg = interval_chart(title, rows, series_labels(report), axis="share that comes out (0: nothing, 1: everything)")
-    caption = f"{title}, by each test. {_INTERVALS} {_yardstick_text(report)}"
+    caption = f"{title}, by each test. {_intervals_text(rows)} {_yardstick_text(report)}"
     return [Picture(svg, _alt(title, rows), caption.strip())]
 
 
 def perplexities(report: Report) -> list[Picture]:
     """How much each set surprises each model."""
     sets: tuple[SetName, ...] = ("forget", "unseen", "retain", "general", "probes", "protected")
-    rows = [Row(SETS[name], figures) for name in sets if (figures := _figures(report, name, "perplexity"))]
+    rows = [
+        Row(SETS[name], figures, limits_on_set(report, name, "perplexity"))
+        for name in sets
+        if (figures := _figures(report, name, "perplexity"))
+    ]
     if not rows:
         return []
     title = "How much each kind of text surprises the model"
     svg = interval_chart(title, rows, series_labels(report), axis="perplexity (1: known by heart)", log=True)
     caption = (
         f"{title} (perplexity). The text to forget should move to where unseen text lies; everything else should stay"
-        f" where it was. {_INTERVALS} The scale is logarithmic."
+        f" where it was. {_intervals_text(rows)} The scale is logarithmic."
     )
     return [Picture(svg, _alt(title, rows), caption)]
 
@@ -70,14 +81,17 @@ def attack_scores(report: Report) -> list[Picture]:
     """The AUC of each membership attack."""
     names = list(dict.fromkeys(name for measured in _measured(report).values() for name in measured.attacks))
     judged = [name for name in names if name in JUDGED_ATTACKS] or names
+    levels = {attack_levels(report.figures).get(name) for name in judged}
+    level = levels.pop() if report.verdict is not None and len(levels) == 1 else None
     rows = [
         Row(
             attack_label(name),
             {
-                moment: measured.attacks[name].auc
+                moment: _auc(measured.attacks[name], joint=level is not None)
                 for moment, measured in _measured(report).items()
                 if name in measured.attacks
             },
+            limits_on_attack(report, name),
         )
         for name in judged
     ]
@@ -85,7 +99,9 @@ def attack_scores(report: Report) -> list[Picture]:
         return []
     title = "How well attackers tell the text to forget from unseen text"
     svg = interval_chart(title, rows, series_labels(report), axis="AUC (0.5: guessing, 1: always right)", guide=0.5)
-    caption = f"{title}. The dashed line is guessing: the nearer to it, the better. {_INTERVALS}"
+    bars = f"The bars are {level_text(level or SINGLE_LEVEL)} intervals{', as in the tests below' if level else ''}."
+    limits = f" {_BRACKETS}" if any(row.limits for row in rows) else ""
+    caption = f"{title}. The dashed line is guessing: the nearer to it, the better. {bars}{limits}"
     return [Picture(svg, _alt(title, rows), caption)]
 
 
@@ -102,7 +118,8 @@ def attack_curves(report: Report) -> list[Picture]:
     title = "ROC curves of the membership attacks"
     caption = (
         f"{title}. Upwards: the share of the text to forget that the attacker finds. To the right: the share of unseen"
-        " text that it wrongly takes for it. On the dashed diagonal the attacker only guesses."
+        " text that it wrongly takes for it. On the dashed diagonal the attacker only guesses. The names are those of"
+        " the attacks in the picture before."
     )
     alt = f"{title}: {', '.join(panel.title for panel in panels)}. The scores are in the picture before."
     return [Picture(roc_chart(title, panels, series_labels(report)), alt, caption)]
@@ -116,14 +133,17 @@ def quantised_copies(report: Report) -> list[Picture]:
         ("perplexity", "perplexity (1: known by heart)", True),
     ):
         rows = [
-            Row(words, figures) for variant, words in _COPIES if (figures := _figures(report, "forget", name, variant))
+            Row(words, figures, limits_on_set(report, "forget", name, variant))
+            for variant, words in _COPIES
+            if (figures := _figures(report, "forget", name, variant))
         ]
         if len(rows) < 2:
             continue
         title = f"{figure_words(name).capitalize()} of the text to forget, in copies of the model"
         svg = interval_chart(title, rows, series_labels(report), axis=axis, log=log, at_least=(0.0, 0.1))
         caption = (
-            f"{title}. A copy with fewer digits must not bring back what the model itself has forgotten. {_INTERVALS}"
+            f"{title}. A copy with fewer digits must not bring back what the model itself has forgotten."
+            f" {_intervals_text(rows)}"
         )
         shown.append(Picture(svg, _alt(title, rows), caption))
     return shown
@@ -141,20 +161,43 @@ def relearning(report: Report) -> list[Picture]:
         }
         if not curves:
             continue
+        labels = dict(series_labels(report))
+        if attack == "forget" and (unseen := _relearned_unseen(report)):
+            curves["unseen"], labels["unseen"] = unseen, "after the job, on unseen text"
+        limit = limit_on_curve(report, curve)
         title = f"Perplexity of the text to forget while a copy of the model is trained on {words}"
         svg = curve_chart(
-            title, curves, series_labels(report), across="steps of training", upwards="perplexity", log=True
+            title, curves, labels, across="steps of training", upwards="perplexity", log=True, limit=limit
         )
         caption = (
             f"{title}. The faster it falls, the faster the text comes back. A model that has never seen the text learns"
             " it too, in its own time: only a curve that falls faster than that shows something hidden."
+            f"{_UNSEEN_RELEARNS if 'unseen' in curves else ''}"
+            f"{' The dashed black curve is the policy’s limit.' if limit else ''}"
         )
         ends = "; ".join(
-            f"{series_labels(report)[series]}: from {number_text(points[0][1])} to {number_text(points[-1][1])}"
+            f"{labels[series]}: from {number_text(points[0][1])} to {number_text(points[-1][1])}"
             for series, points in curves.items()
         )
         shown.append(Picture(svg, f"{title}: {ends}.", caption))
     return shown
+
+
+def _intervals_text(rows: Sequence[Row]) -> str:
+    return f"{_INTERVALS} {_BRACKETS}" if any(row.limits for row in rows) else _INTERVALS
+
+
+def _auc(attack: Attack, *, joint: bool) -> Figure:
+    """The AUC, with the interval at which all judged attacks hold together, or with its own."""
+    if not joint or attack.joint is None:
+        return attack.auc
+    return attack.auc.model_copy(update={"low": attack.joint[0], "high": attack.joint[1]})
+
+
+def _relearned_unseen(report: Report) -> Points:
+    after = report.figures.after
+    points = [] if after is None else after.curves.get("relearned_unseen", [])
+    return [(point.step, point.figure.value) for point in points]
 
 
 def _measured(report: Report) -> dict[Moment, Measurements]:

@@ -42,7 +42,7 @@ class Calibrated(Method):
         " as the model is before the update; h(d) = d²/2δ up to |d| = δ, and |d| - δ/2 beyond"
     )
     paper: ClassVar[Paper] = Paper(
-        title="This project's own; the approximate-retraining principle is of the seed paper", url=YAO_2024.url
+        title="This project's own, after the idea of approximate retraining by Yao et al. 2024", url=YAO_2024.url
     )
     needs_original: ClassVar[bool] = True
     needs_unseen: ClassVar[bool] = True

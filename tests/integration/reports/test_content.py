@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from importlib.metadata import version
 
+from api.reports.html import write_html
 from core.schema.manifest import FileEntry, digest
 from core.schema.report import Report, canonical_json
 from tests.integration.reports.conftest import CANARY, RECORDS, REFERENCE, ReportedJob
@@ -35,6 +37,11 @@ async def test_the_report_says_who_asked_for_what_and_whether_it_was_in_time(rep
     assert report.request.external_reference == REFERENCE
     assert str(report.deadline.due) == "2126-12-20"
     assert report.deadline.kept is True
+    assert "API key alone" in report.request.requester_text
+    assert report.request.requester_text.endswith("The reference leads to them.")
+    assert report.deadline.received_text.startswith("The service's own clock set it")
+    assert report.deadline.due_text == "It is the day that the request named."
+    assert "the last day was 20 December 2126" in report.deadline.kept_text
     assert report.request.submitted_at <= report.attempts[0].started_at <= report.deadline.ended_at
 
 
@@ -89,6 +96,7 @@ async def test_the_verdict_lists_each_bound_with_sentences_extraction_first(repo
     assert parts == sorted(parts, key=["extraction", "membership", None].index)
     assert parts[0] == "extraction"
     for bound in report.verdict.bounds:
+        assert (bound.level is None) is (bound.low is None)
         assert bound.question.endswith("?")
         assert bound.answer.endswith(".")
     assert report.figures.before is not None
@@ -109,6 +117,26 @@ async def test_attempts_and_actions_tell_who_did_what(reported: ReportedJob) -> 
     assert [(attempt.number, attempt.end) for attempt in report.attempts] == [(1, "succeeded")]
     made = [action for action in report.actions if action.action == "checkpoint.made"]
     assert [(action.by, action.object) for action in made] == [(None, reported.job["checkpoint"])]
+
+
+async def test_the_report_names_the_version_that_wrote_it_and_where_the_command_is_had(reported: ReportedJob) -> None:
+    report = await fetch(reported)
+    assert report.service_version == version("unlearning-service")
+    first = report.checks[0]
+    assert f"Version {report.service_version} of it wrote this report." in first.text
+    assert "pip install" in (first.command or "")
+
+
+async def test_a_report_of_the_version_before_can_still_be_read(reported: ReportedJob) -> None:
+    content = json.loads((await reported.client.get(reported.path)).content)
+    del content["service_version"], content["request"]["requester_text"]
+    for name in ("received_text", "due_text", "kept_text"):
+        del content["deadline"][name]
+    for bound in content["verdict"]["bounds"]:
+        del bound["level"]
+    earlier = Report.model_validate({**content, "version": 5})
+    assert earlier.service_version == ""
+    assert b"Asked by" in write_html(earlier)
 
 
 async def test_the_job_links_to_its_report(reported: ReportedJob) -> None:

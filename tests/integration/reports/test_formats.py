@@ -1,9 +1,10 @@
 """The report of a real job as HTML and as PDF: the same content as the JSON, without any record's text or network."""
 
+import base64
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from selenium import webdriver
 
+from api.reports.blocks import Block, Command, Findings, Section, Table
+from api.reports.document import make_document
 from core.report.days import day_text
 from core.schema.figure_names import PREVIOUSLY_FORGOTTEN
 from core.schema.report import Report
@@ -45,8 +48,13 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+def bare(text: str) -> str:
+    """The text without spaces and hyphens: lines end anywhere, also after a hyphen of a word."""
+    return re.sub(r"[-\s]", "", text)
+
+
 def read_pdf(program: str, file: Path) -> str:
-    command = [program, "-raw", "-nopgbrk", str(file), "-"]
+    command = [program, "-raw", str(file), "-"]
     return subprocess.run(command, capture_output=True, check=True).stdout.decode()
 
 
@@ -113,10 +121,9 @@ async def test_pdf_has_every_sentence_is_the_same_each_time_and_has_no_text_to_f
     (tmp_path / "report.pdf").write_bytes(pdf)
     text = read_pdf(PDFTOTEXT, tmp_path / "report.pdf")
     assert CANARY not in text
-    shown = re.sub(r"[-\s]", "", text)  # lines end anywhere, also after a hyphen of a word
     for sentence in await sentences(reported):
         for piece in sentence.split(". "):  # a page may end between two sentences
-            assert re.sub(r"[-\s]", "", piece) in shown
+            assert bare(piece) in bare(text)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +164,45 @@ async def test_the_html_opens_without_network_draws_its_pictures_and_prints(
     assert {urlsplit(url).scheme for url in urls} == {"file"}
     complaints = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
     assert complaints == []
+
+
+async def test_no_printed_page_ends_with_a_heading_and_none_cuts_a_test_or_a_command(
+    reported: ReportedJob, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    if PDFTOTEXT is None:
+        pytest.skip("pdftotext is not installed (Debian: poppler-utils): the printed pages are not read")
+    file = tmp_path / "report.html"
+    file.write_bytes(await fetch(reported, "html"))
+    browser.get(file.as_uri())
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    report = Report.model_validate_json(await fetch(reported, "json"))
+    document = make_document(report)
+    parts = [part for section in document.sections for part in section.blocks]
+    for name, pdf in (("html", base64.b64decode(printed)), ("pdf", await fetch(reported, "pdf"))):
+        (tmp_path / name).write_bytes(pdf)
+        pages = read_pdf(PDFTOTEXT, tmp_path / name).split("\f")
+        assert len(pages) > 5
+        for page in pages:
+            lines = [line for line in page.splitlines() if line and report.job not in line]
+            assert not lines or lines[-1] not in headings(document.sections), (name, lines[-3:])
+        for pair in pairs_of_a_page(parts):
+            assert any(all(bare(text) in bare(page) for text in pair) for page in pages), (name, pair)
+
+
+def headings(sections: Sequence[Section]) -> set[str]:
+    """The lines that something must follow on the same page."""
+    tables = [part for section in sections for part in section.blocks if isinstance(part, Table)]
+    above = {table.caption for table in tables} | {" ".join(table.columns) for table in tables}
+    return above | {section.title for section in sections}
+
+
+def pairs_of_a_page(parts: Sequence[Block]) -> Iterator[tuple[str, str]]:
+    """Texts that must stand on one page: a question with its answer, a way to check with its command."""
+    for part in parts:
+        if isinstance(part, Command):
+            yield part.text, part.command or ""
+        if isinstance(part, Findings):
+            yield from ((finding.question, finding.answer) for finding in part.findings)
 
 
 async def test_the_page_applies_its_own_style_under_its_security_policy(

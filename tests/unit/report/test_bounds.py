@@ -41,7 +41,7 @@ def describe(
         compared=None if compared is None else Figure(value=compared, low=compared, high=compared, records=80),
         yardstick=yardstick,
     )
-    (described,) = describe_bounds([judged], retrained=retrained)
+    (described,) = describe_bounds([judged], retrained=retrained, levels={"loss": 0.99})
     return described
 
 
@@ -63,11 +63,23 @@ def test_an_auc_that_is_compared_with_guessing_is_told_as_an_auc() -> None:
     bound = BOUNDS["membership.loss"]
     described = describe(bound, 0.04, (-0.09, 0.16), "underpowered", yardstick="chance", compared=0.5, carries=False)
     assert described.answer == (
-        "AUC of the attack loss: 0.54 (95 % interval: 0.41 to 0.66). It must be between 0.35 and 0.65; 0.5 is"
+        "AUC of the attack loss: 0.54 (99 % interval: 0.41 to 0.66). It must be between 0.35 and 0.65; 0.5 is"
         " guessing, 1 is always right, and the nearer to 0.5 the better. Measured on 60 records. The interval reaches"
         " over the limit: whether it is kept cannot be told. This test does not"
         " count for the verdict here: it counts from 150 records on."
     )
+
+
+def test_a_bound_says_the_level_of_its_interval() -> None:
+    membership = BOUNDS["membership.loss"]
+    assert describe(membership, 0.04, (-0.09, 0.16), "passed", yardstick="chance", compared=0.5).level == 0.99
+    assert describe(BOUNDS["extraction"], 0.24, (0.2, 0.28), "failed").level == 0.95
+    assert describe(membership, None, None, "not_judged").level is None
+
+
+def test_a_mean_without_a_spread_is_not_told_to_be_known_exactly() -> None:
+    answer = describe(BOUNDS["exposure"], 0.01, (0.01, 0.01), "failed").answer
+    assert "0.01, the same for every record. It must be at least 0.3." in answer
 
 
 def test_a_figure_of_these_very_records_is_known_exactly() -> None:
@@ -128,3 +140,42 @@ def test_a_figure_without_an_interval_is_too_small_to_tell() -> None:
     assert described.answer.endswith(
         "Whether the limit is kept is open: there are too few records, or they differ too much, to tell."
     )
+
+
+def test_few_records_to_compare_with_are_named() -> None:
+    bound = BOUNDS["verbatim"]
+    few = Figure(value=0.4, low=None, high=None, records=12)
+    judged = JudgedBound(
+        bound=bound,
+        part=bound.part,
+        value=0.1,
+        limit_low=None,
+        limit_high=0.1,
+        result="underpowered",
+        why="underpowered",
+        carries=True,
+        records=24,
+        figure=Figure(value=0.5, low=0.4, high=0.6, records=24),
+        compared=few,
+        yardstick="unseen_text",
+    )
+    (described,) = describe_bounds([judged], retrained=False, levels={})
+    assert described.answer.endswith("is open: the text to compare with has only 12 records that measure.")
+
+
+def test_several_limits_on_one_figure_are_told_apart() -> None:
+    names = ("extraction", "extraction-many", "verbatim")
+    judged = [
+        JudgedBound(
+            bound=BOUNDS[name],
+            part=BOUNDS[name].part,
+            limit_low=None,
+            limit_high=BOUNDS[name].high,
+            result="not_judged",
+            carries=True,
+        )
+        for name in names
+    ]
+    answers = [bound.answer for bound in describe_bounds(judged, retrained=False, levels={})]
+    alone = [answer.startswith("The policy has 2 limits on this figure; this is one of them.") for answer in answers]
+    assert alone == [True, True, False]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -18,6 +19,11 @@ HEAVY = "{'torch', 'transformers', 'numpy', 'fastapi', 'sqlalchemy', 'redis', 'a
 def test_each_command_has_a_help(command: str) -> None:
     done = CliRunner().invoke(app, [command, "--help"])
     assert (done.exit_code, f"unlearn {command}" in done.stdout.replace("root", "unlearn")) == (0, True), done.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"unlearn {version('unlearning-service')}\n")
 
 
 def test_commands_that_ask_the_service_load_nothing_heavy() -> None:

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from api.reports.charts.intervals import Row, interval_chart
+from api.reports.charts.intervals import Limit, Row, interval_chart
 from api.reports.charts.lines import Panel, curve_chart, roc_chart
 from api.reports.charts.scale import Scale, linear, logarithmic, tick_text
 from core.schema.evaluation import Figure
@@ -53,6 +53,34 @@ def test_an_interval_chart_draws_each_figure_with_its_interval() -> None:
     assert float(bars[0].get("x1", "")) < before < float(bars[0].get("x2", ""))
 
 
+def test_a_limit_is_a_bracket_at_its_place_that_opens_to_the_allowed_side() -> None:
+    limits = [Limit(0.2, "low", counts=True), Limit(0.6, "high", counts=False)]
+    rows = [Row("a row", {"after": figure(0.5)}, limits)]
+    root = ElementTree.fromstring(interval_chart("title", rows, {"after": "a"}, axis="share"))
+    lines = [line.attrib for line in root.iter(f"{SVG}line") if line.get("stroke-width") == "1.4"]
+    uprights = [line for line in lines if line["x1"] == line["x2"]]
+    legend, drawn = uprights[:2], uprights[2:]
+    assert [line.get("stroke-dasharray") for line in legend] == [None, "2 2"]
+    low, high = drawn
+    dot = next(float(circle.get("cx", "")) for circle in list(root.iter(f"{SVG}circle"))[1:])
+    assert float(low["x1"]) < dot < float(high["x1"])
+    hooks = [line for line in lines if line["y1"] == line["y2"] and line["x1"] in (low["x1"], high["x1"])]
+    assert all((float(hook["x2"]) > float(hook["x1"])) is (hook["x1"] == low["x1"]) for hook in hooks)
+    assert len(hooks) == 4
+
+
+def test_a_limit_beyond_the_figures_widens_the_scale() -> None:
+    rows = [Row("a row", {"after": figure(0.5)}, [Limit(4.0, "high", counts=True)])]
+    assert ">4<" in interval_chart("title", rows, {"after": "a"}, axis="share")
+
+
+def test_a_long_label_has_two_lines() -> None:
+    rows = [Row("text that the model had not seen before the job", {"after": figure(0.5)})]
+    root = ElementTree.fromstring(interval_chart("title", rows, {"after": "a"}, axis="share"))
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"text that the model had", "not seen before the job"} <= set(texts)
+
+
 def test_names_are_escaped() -> None:
     rows = [Row("<script>alert(1)</script>", {"after": figure(0.5)})]
     svg = interval_chart("</title><b>", rows, {"after": "&"}, axis="<i>")
@@ -71,6 +99,19 @@ def test_a_curve_chart_has_a_line_and_a_marker_for_each_point() -> None:
     heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
     assert heights == sorted(heights)  # a figure that falls moves down, where y grows
     assert len(list(root.iter(f"{SVG}circle"))) == 1 + 3
+
+
+def test_the_limit_of_a_curve_is_drawn_below_it() -> None:
+    curve = [(0.0, 50.0), (10.0, 30.0)]
+    limit = [(step, value / 2) for step, value in curve]
+    svg = curve_chart("t", {"after": curve}, {"after": "a"}, across="x", upwards="y", log=True, limit=limit)
+    root = ElementTree.fromstring(svg)
+    (_, dashed) = [line for line in root.iter(f"{SVG}line") if line.get("stroke-dasharray") == "7 4"]
+    (line,) = root.iter(f"{SVG}polyline")
+    first, last = (float(point.split(",")[1]) for point in line.get("points", "").split())
+    assert float(dashed.get("y1", "")) > first
+    assert float(dashed.get("y2", "")) > last
+    assert "limit" in [text.text for text in root.iter(f"{SVG}text")]
 
 
 def test_a_curve_of_one_value_is_drawn() -> None:
