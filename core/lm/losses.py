@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
 _NEVER = -1e4
 """A logit so low that its probability is 0. Differences of infinite ones are no numbers."""
 

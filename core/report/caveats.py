@@ -15,6 +15,9 @@ _GENERAL = (
     " models that were made from it elsewhere, about back-ups, or about other systems that hold the text.",
 )
 
+CONTINUED = " \\\n  "
+"""The end of a command's line, and the beginning of its next one."""
+
 
 def list_caveats(report: Report) -> list[str]:
     """Returns sentences on what the report does not prove, the general ones first."""
@@ -67,7 +70,8 @@ def _texts(report: Report) -> str:
     """The options that name the models and the files that the job measured with."""
     named = dict.fromkeys(used.name for used in report.data if not (used.origin or "").startswith("made"))
     retrained = [] if report.figures.retrained is None else ["--retrained-model RETRAINED"]
-    return " ".join(["--before MODEL", *retrained, *(f"--{name} {name}.jsonl" for name in named)])
+    models = " ".join(["--before MODEL", *retrained])
+    return f"{models}{CONTINUED}{' '.join(f'--{name} {name}.jsonl' for name in named)}"
 
 
 def _command(version: str) -> ReportCheck:
@@ -101,7 +105,8 @@ def list_checks(report: Report) -> list[ReportCheck]:
             ReportCheck(
                 text="That the figures are true: with --remeasure the same command makes every figure again from the"
                 " files and the texts, and names each that differs.",
-                command=f"unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure {_texts(report)}",
+                command="unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure"
+                f"{CONTINUED}{_texts(report)}",
             )
         )
         checks.append(
@@ -116,7 +121,7 @@ def list_checks(report: Report) -> list[ReportCheck]:
                 text="Other figures than these: measure the new model yourself, by any measurements and limits. You"
                 " need its files, the model from before and the texts. On the same kind of machine with as many threads"
                 " the figures agree; on another kind they differ slightly.",
-                command=f"unlearn measure DIR {_texts(report)} --policy default --json again.json",
+                command=f"unlearn measure DIR --policy default --json again.json{CONTINUED}{_texts(report)}",
             )
         )
     checks.append(

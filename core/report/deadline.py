@@ -13,7 +13,7 @@ def receipt_words(received_at: datetime, submitted_at: datetime) -> str:
     """Returns where the time of receipt comes from."""
     if submitted_at - received_at <= AT_ARRIVAL:
         return "The service's own clock set it, when the request reached the service."
-    return "The request stated it. The service cannot check it."
+    return "The request stated this time; the service cannot check it."
 
 
 def due_words(received_at: datetime, dues: list[date]) -> str:

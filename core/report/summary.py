@@ -43,7 +43,7 @@ def summarize(report: Report) -> list[str]:
     if report.verdict is not None:
         sentences += [_part(part, report) for part in report.verdict.parts]
         sentences += [_survival(report, report.verdict), *summarize_previously_forgotten(report.previously_forgotten)]
-        sentences += [f"{_verdict(report.verdict)} {_results(report)}", *report.verdict.assumptions]
+        sentences += [_verdict(report.verdict), _results(report), *report.verdict.assumptions]
     elif report.status == "succeeded" and report.kind == "unlearn":
         sentences.append("The result was not judged by a policy: the figures stand by themselves.")
     if report.checkpoint is not None:
@@ -203,7 +203,7 @@ def _results(report: Report) -> str:
             tests = "" if counts else " test" if len(names) == 1 else " tests"
             named = f" ({', '.join(names)})" if names and result != "passed" else ""
             counts.append(f"{len(names)}{tests} {words}{named}")
-    return f"{', '.join(counts)}."
+    return f"{', '.join(counts)}. A name in parentheses stands below the result of its test."
 
 
 def _names(verdict: ReportVerdict, result: Result) -> str:

@@ -6,6 +6,8 @@ WARNINGS: Mapping[str, str] = {
     "adapter_is_no_head": "The job delivers an addition to the model and not a whole model, so that later jobs do not"
     " start from it.",
     "data_made": "The service made some of the texts itself, because nobody named any.",
+    "earlier_text_unread": "The text of earlier requests is deleted or could not be read, so that the training may have"
+    " used parts of it.",
     "files_left_out": "Some files of the model before the job are not in the new model, because they hold weights that"
     " still know the text.",
     "measured_raw": "Conversations were measured as plain text, without the format in which the model is prompted.",

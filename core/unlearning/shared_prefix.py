@@ -1,4 +1,4 @@
-"""The tokens with which all records of a kind begin: a chat template, the first words of a question, a form's heading."""
+"""Tokens with which all records of a kind begin: a chat template, the first words of a question, a form's heading."""
 
 import itertools
 from collections import Counter

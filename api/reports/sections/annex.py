@@ -1,5 +1,7 @@
 """What is not proved, how to check the report, and the annex: all figures, their meanings, and the files."""
 
+import re
+
 from api.reports.blocks import Block, Bullets, Cell, Code, Command, Facts, Paragraph, Section, Table
 from api.reports.sections.pictures import series_labels
 from api.reports.words import bytes_text
@@ -53,7 +55,7 @@ def figures(report: Report) -> Section | None:
             counts = {model.records.get(name) for model in measured.values()} - {None}
             records = f"{max(count for count in counts if count is not None):,} records measured; " if counts else ""
             blocks.append(Table(f"{words[0].upper()}{words[1:]} ({records}{_LEVEL})", columns, rows))
-    across = sorted({figure for model in measured.values() for figure in model.across})
+    across = sorted({figure for model in measured.values() for figure in model.across}, key=_with_numbers)
     names.update(across)
     if across:
         rows = [
@@ -61,7 +63,7 @@ def figures(report: Report) -> Section | None:
             for figure in across
         ]
         blocks.append(Table(f"Figures of several sets or models ({_LEVEL})", columns, rows))
-    attacks = dict.fromkeys(attack for model in measured.values() for attack in model.attacks)
+    attacks = sorted({attack for model in measured.values() for attack in model.attacks}, key=_with_numbers)
     if attacks:
         rows = [
             [
@@ -81,6 +83,11 @@ def figures(report: Report) -> Section | None:
         blocks.append(Paragraph("What the names mean:"))
         blocks.append(Facts(sorted(meanings)))
     return Section("Annex: all figures", blocks)
+
+
+def _with_numbers(name: str) -> list[tuple[str, int]]:
+    """The key that sorts names with numbers by these numbers: `min_k_5` before `min_k_10`."""
+    return [(words, int(digits or 0)) for words, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def settings(report: Report) -> Section | None:

@@ -25,7 +25,7 @@ def overview(report: Report) -> Section:
             ]
             for extension in report.deadline.extensions
         ]
-        blocks.append(Table("Extensions of the deadline", ["Until then", "From then on", "Reason", "By"], rows))
+        blocks.append(Table("Extensions of the deadline", ["Last day before", "Last day after", "Reason", "By"], rows))
     if report.kind == "unlearn" and report.status == "succeeded":
         blocks.append(Paragraph(_NO_PROOF))
     return Section("The result in short", blocks)

@@ -21,9 +21,9 @@ from pydantic import Field
 from core.unlearning.method import LARGE, SMALL, YAO_2024, Method, Paper, Recipe, RehearsalSpec, RetainSpec, RetainTerm
 
 if TYPE_CHECKING:
-    from core.unlearning.method_context import MethodContext
     from torch import Tensor
 
+    from core.unlearning.method_context import MethodContext
     from core.unlearning.objective import Rows, Term
 
 

@@ -1,6 +1,6 @@
 """The ways to check a report."""
 
-from core.report.caveats import list_checks
+from core.report.caveats import CONTINUED, list_checks
 from core.schema.evaluation import Measurements
 from core.schema.jobs import SetUsed
 from core.schema.report import Report, ReportCheckpoint, ReportFigures
@@ -16,7 +16,7 @@ def commands(*sets: tuple[str, str], retrained: bool = False) -> list[str]:
     figures = ReportFigures(measure=[], before=None, after=MEASURED, retrained=MEASURED if retrained else None)
     made = ReportCheckpoint.model_construct()
     report = Report.model_construct(job="job-1", service_version="0.1.0", checkpoint=made, data=data, figures=figures)
-    return [check.command or "" for check in list_checks(report)]
+    return [(check.command or "").replace(CONTINUED, " ") for check in list_checks(report)]
 
 
 def test_the_figures_are_made_again_from_the_sets_that_the_job_had() -> None:

@@ -14,9 +14,8 @@ DEFAULT = date(2026, 2, 28)
 def test_a_time_of_receipt_is_the_services_or_the_requests() -> None:
     own = receipt_words(SUBMITTED - timedelta(seconds=2), SUBMITTED)
     assert own == "The service's own clock set it, when the request reached the service."
-    assert receipt_words(SUBMITTED - timedelta(days=3), SUBMITTED) == (
-        "The request stated it. The service cannot check it."
-    )
+    stated = receipt_words(SUBMITTED - timedelta(days=3), SUBMITTED)
+    assert stated == "The request stated this time; the service cannot check it."
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,11 @@ def test_what_is_intact_is_named_beside_what_was_not_measured() -> None:
 def test_the_verdict_counts_the_tests_that_the_report_lists() -> None:
     listed = [bound for bound in DEFAULT_POLICY.bounds if bound.across != PREVIOUSLY_FORGOTTEN]
     judged = bounds(relearned="not_judged", general="not_judged", cloze="underpowered")
-    assert summarize(report(judged))[4].endswith(
-        f" passed. {len(listed) - 3} tests passed, 0 failed, 1 could not be told (cloze), 2 not judged"
-        " (relearned, general)."
+    verdict, results = summarize(report(judged))[4:6]
+    assert verdict.endswith(" passed.")
+    assert results == (
+        f"{len(listed) - 3} tests passed, 0 failed, 1 could not be told (cloze), 2 not judged (relearned, general). A"
+        " name in parentheses stands below the result of its test."
     )
 
 

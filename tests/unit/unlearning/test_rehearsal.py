@@ -12,7 +12,16 @@ def chunks(texts):
 
 
 def rehearsed(
-    *, model=None, forget=None, unseen=(), retain_chunks=(), texts=40, seed=1, temperature=1.0, tokenizer=None, stop=lambda: False
+    *,
+    model=None,
+    forget=None,
+    unseen=(),
+    retain_chunks=(),
+    texts=40,
+    seed=1,
+    temperature=1.0,
+    tokenizer=None,
+    stop=lambda: False,
 ):
     return rehearse(
         Forward(model or tiny_model()),

@@ -14,7 +14,8 @@ OTHERS = ["w1 w2 w13", "w5 w6 w7 w8"]
 def prefix(forget, unseen, most=8):
     tokenizer = tiny_tokenizer()
     forget, unseen = (
-        encode([Record(text=text) for text in texts], tokenizer, max_length=64, chat="raw") for texts in (forget, unseen)
+        encode([Record(text=text) for text in texts], tokenizer, max_length=64, chat="raw")
+        for texts in (forget, unseen)
     )
     return tokenizer.decode(shared_prefix(forget, unseen, most=most)[1:])
 

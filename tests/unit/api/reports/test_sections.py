@@ -11,7 +11,9 @@ from core.schema.report import Report, ReportBound, ReportCheckpoint, ReportFigu
 
 AUC = Figure(value=0.52, low=0.44, high=0.6, records=20)
 AFTER = Measurements(
-    attacks={name: Attack.model_construct(auc=AUC, roc=[(0.0, 0.0), (1.0, 1.0)]) for name in ("loss", "min_k_5")},
+    attacks={
+        name: Attack.model_construct(auc=AUC, roc=[(0.0, 0.0), (1.0, 1.0)]) for name in ("loss", "min_k_10", "min_k_5")
+    },
     seconds=1.0,
     model_digest="0" * 64,
 )
@@ -26,6 +28,7 @@ def test_the_annex_lists_every_attack_that_was_computed() -> None:
     assert table.rows == [
         ["loss: surprise by the whole text", "0.52 (0.44 to 0.6)"],
         ["min_k_5: the most surprising 5 %", "0.52 (0.44 to 0.6)"],
+        ["min_k_10: the most surprising 10 %", "0.52 (0.44 to 0.6)"],
     ]
 
 
