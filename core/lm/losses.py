@@ -36,17 +36,19 @@ def token_kl(reference_log_probabilities: Tensor, logits: Tensor) -> Tensor:
     return (reference.exp() * (reference - torch.log_softmax(at_least_float32(logits), dim=-1))).sum(-1)
 
 
-def other_tokens_kl(reference_log_probabilities: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """KL(p_reference || p) among the tokens other than the target, as distributions of their own: (N, V), (N, V), (N,)
-    -> (N,), in nats.
+def other_tokens_kl(
+    reference_log_probabilities: Tensor, logits: Tensor, targets: Tensor, *, power: float = 1.0
+) -> Tensor:
+    """KL(q || p) among the tokens other than the target, where q is p_reference to the `power`, and q and p are
+    distributions of their own: (N, V), (N, V), (N,) -> (N,), in nats.
 
-    Whatever the target's probability is, the value is 0 where the others keep their proportions.
+    Whatever the target's probability is, the value is 0 where the others keep the proportions of q.
     """
-    reference, log_p = (
+    log_q, log_p = (
         torch.log_softmax(at_least_float32(values).scatter(1, targets[:, None], _NEVER), dim=-1)
-        for values in (reference_log_probabilities, logits)
+        for values in (power * reference_log_probabilities, logits)
     )
-    return (reference.exp() * (reference - log_p)).sum(-1)
+    return (log_q.exp() * (log_q - log_p)).sum(-1)
 
 
 def per_record_mean(values: Tensor, record: Tensor, records: int) -> Tensor:

@@ -160,13 +160,13 @@ def calibrated_moving(share, entropy_weight, smoothing=2.0):
     return formula
 
 
-def with_others_kept(weight, formula):
-    """The formula, and `weight` times the KL among all tokens but the true one."""
+def with_others_kept(weight, power, formula):
+    """The formula, and `weight` times the KL to the original to a power among all tokens but the true one."""
 
     def total(model, original, sets, epoch):
         terms = []
         for ids, first in tokens(sets.forget):
-            rows, kept = log_p(model, ids, first).exp(), log_p(original, ids, first).exp().detach()
+            rows, kept = log_p(model, ids, first).exp(), log_p(original, ids, first).exp().detach() ** power
             divergences = []
             for place, token in enumerate(ids[first:].tolist()):
                 others = [other for other in range(rows.shape[1]) if other != token]
@@ -249,13 +249,16 @@ CASES = [
     ("ascent_kl", {"retain_weight": 4.0, "forget_weight": 0.5, **EVERYTHING}, 0.5, ascent, kl, 4.0),
     ("calibrated", {**ALONE, **FIXED_TARGETS}, 1.0, calibrated, NONE, 1.0),
     ("calibrated", {**ALONE, "following": 0.6, "entropy_weight": 0.7}, 1.0, calibrated_moving(0.6, 0.7), NONE, 1.0),
-    (
-        "calibrated",
-        {**ALONE, **FIXED_TARGETS, "others_weight": 0.8},
-        1.0,
-        with_others_kept(0.8, calibrated),
-        NONE,
-        1.0,
+    *(
+        (
+            "calibrated",
+            {**ALONE, **FIXED_TARGETS, "others_weight": 0.8, "others_power": power},
+            1.0,
+            with_others_kept(0.8, power, calibrated),
+            NONE,
+            1.0,
+        )
+        for power in (1.0, 2.0)
     ),
     (
         "calibrated",
