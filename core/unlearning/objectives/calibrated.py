@@ -9,14 +9,14 @@ half of the people to keep are in no retain set.
 - Rise of that half's perplexity in tuned trainings (another seed): 3.5 % with plain distances, 2.2 % with a smoothing
   of 1 nat, 1.6 % with 2 nats and the forget term's weight following the readings. The AUCs stay.
 - ROUGE-L recall of greedy continuations of forgotten text: 0.19 without the term on the other tokens, as they stutter;
-  0.28 with a weight of 0.25, 0.54 with 0.5 (retrained model 0.53, unseen text 0.54). With the original's distribution as
-  it is (power 1), unseen text grows likelier, perplexity 38.6 to 27.5, and forgotten text ends at 25.3; with power 2 at
-  30.4 and 27.9; power 4 leaves forgotten text likelier than unseen text (loss AUC 0.63).
+  0.28 with a weight of 0.25, 0.54 with 0.5 (retrained model 0.53, unseen text 0.54). With the original's distribution
+  as it is (power 1), unseen text grows likelier, perplexity 38.6 to 27.5, and forgotten text ends at 25.3; with power 2
+  at 30.4 and 27.9; power 4 leaves forgotten text likelier than unseen text (loss AUC 0.63).
 
-Tried and left: fixed targets beside the term on the other tokens (min-k AUC 0.23), targets assigned to a record's tokens
-in the order of their loss under a context of four tokens (retain perplexity up by 5.7 %, loss AUC 0.59), and KL to the
-reference model's predictions on copies with swapped specifics (the range test finds a quarter of the rate, and the
-forget set stays at a perplexity of 5).
+Tried and left: fixed targets beside the term on the other tokens (min-k AUC 0.23), targets assigned to a record's
+tokens in the order of their loss under a context of four tokens (retain perplexity up by 5.7 %, loss AUC 0.59), and KL
+to the reference model's predictions on copies with swapped specifics (the range test finds a quarter of the rate, and
+the forget set stays at a perplexity of 5).
 """
 
 from typing import TYPE_CHECKING, ClassVar
