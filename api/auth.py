@@ -13,24 +13,12 @@ import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from core.records import keys
+from core.schema.api_keys import Scope
 from core.settings import Settings
-
-Scope = Literal[
-    "files:write",
-    "jobs:write",
-    "jobs:read",
-    "models:write",
-    "models:probe",
-    "evidence:read",
-    "release:write",
-    "admin",
-]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 RELEASER: tuple[Scope, ...] = ("release:write", "jobs:read", "evidence:read")
 """The scopes of a key for deciding on checkpoints, which cannot submit jobs."""

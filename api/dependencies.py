@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from api.auth import Caller, CallerCache, Scope, find_caller
+from api.auth import Caller, CallerCache, find_caller
 from api.http.idempotency import Idempotency
 from api.http.problems import Problem
 from api.http.prometheus import Metrics
@@ -20,6 +20,7 @@ from api.http.storage_probe import StorageProbe
 from api.models.registration import Registrar
 from api.webhooks.address_rules import AddressRules
 from core.records.notifications import Notifications
+from core.schema.api_keys import Scope
 from core.settings import Settings
 from core.storage import Storage
 from core.storage.file_keys import FileKeys

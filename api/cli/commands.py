@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "api.cli.models:app",
     "files": "api.cli.files:app",
     "policies": "api.cli.policies:app",
+    "webhooks": "api.cli.webhooks:app",
     "keys": "api.cli.keys:app",
     "signer": "api.cli.signer:app",
     "run": "api.cli.submit:run",

@@ -1,4 +1,7 @@
-"""`unlearn keys`: makes API keys on the database's machine, such as the first one or one for a second person."""
+"""`unlearn keys`: makes API keys on the database's machine, such as the first one or one for a second person.
+
+Keys that there are already are listed, shown and revoked over HTTP, from any machine.
+"""
 
 import asyncio
 import base64
@@ -13,19 +16,23 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from api.auth import SCOPES, hash_key, key_prefix, new_api_key
+from api.auth import hash_key, key_prefix, new_api_key
 from api.cli.data_folder import DEFAULT_DATA, DataFolder, DataOption
 from api.cli.exit_codes import REFUSED, WRONG_CALL
+from api.cli.listing import fields, table
 from api.cli.output import JsonOption, end_with_error, json_text
+from api.cli.session import Session, service_command
 from core.embedded.errors import StackError
 from core.embedded.postgres import SERVICE, Postgres
 from core.records import keys
 from core.records.engine import make_engine
+from core.schema.api_keys import SCOPES
 from core.settings import settings
 
-app = typer.Typer(help="Make API keys.", no_args_is_help=True)
+app = typer.Typer(help="Make, list, show and revoke API keys.", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
 
+COLUMNS = ("key", "name", "begins with", "scopes", "made (UTC)", "expires (UTC)", "revoked (UTC)")
 ADVICE = (
     "run it where the service runs: in the data folder of 'unlearn up' (--data), or with its settings (DATABASE_URL)"
 )
@@ -63,6 +70,51 @@ def create(
         typer.echo(json_text({"key": key, "name": name, "scopes": scope or ["admin"], "organisation": organisation}))
     else:
         out.print(key)
+
+
+@app.command("list")
+@service_command
+def list_keys(
+    session: Session,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="The number of keys to list.")] = 20,
+    after: Annotated[str | None, typer.Option(help="List the keys that follow this one.")] = None,
+) -> None:
+    """List the organisation's keys, newest first, with the revoked ones. It needs a key with the scope admin."""
+    page = session.client.keys.page(limit=limit, after=after)
+    rows = [
+        (it.id, it.name, it.prefix, " ".join(it.scopes), it.created_at, it.expires_at, it.revoked_at)
+        for it in page.data
+    ]
+    session.show_page(page, table(COLUMNS, rows, width=session.out.width))
+
+
+@app.command("show")
+@service_command
+def show(
+    session: Session,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The key's id; default: the key in use.")] = None,
+) -> None:
+    """Show a key, such as the one in use: its organisation and what it may do. The key itself is shown by none."""
+    it = session.client.keys.own() if id is None else session.client.keys.get(id)
+    listing = {
+        "key": it.id,
+        "name": it.name,
+        "begins with": it.prefix,
+        "organisation": it.organisation,
+        "scopes": ", ".join(it.scopes),
+        "made (UTC)": it.created_at,
+        "expires (UTC)": it.expires_at,
+        "revoked (UTC)": it.revoked_at,
+    }
+    session.show(it, fields(listing))
+
+
+@app.command("revoke")
+@service_command
+def revoke(session: Session, id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")]) -> None:
+    """Revoke a key for good: nobody can use it any more. It needs a key with the scope admin."""
+    it = session.client.keys.revoke(id)
+    session.show(it, f"{it.id} ({it.name}) is revoked")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from api.client.checkpoints import Checkpoints
 from api.client.errors import NoServiceNamed
 from api.client.files import Files
 from api.client.jobs import Jobs
+from api.client.keys import Keys
 from api.client.measurements import Measurements
+from api.client.methods import Methods
 from api.client.models import Models
 from api.client.policies import Policies
 from api.client.reports import Reports
@@ -17,6 +19,7 @@ from api.client.resource import Transport
 from api.client.retries import Retries
 from api.client.statements import Statements
 from api.client.transport import AsyncTransport, BlockingTransport
+from api.client.webhooks import Webhooks
 
 URL, KEY = "UNLEARN_URL", "UNLEARN_KEY"
 """The variables of the environment that name the service and the key where the caller does not."""
@@ -30,11 +33,14 @@ class Resources(Generic[Transport]):
         self.checkpoints: Checkpoints[Transport] = Checkpoints(transport)
         self.files: Files[Transport] = Files(transport)
         self.jobs: Jobs[Transport] = Jobs(transport)
+        self.keys: Keys[Transport] = Keys(transport)
         self.measurements: Measurements[Transport] = Measurements(transport)
+        self.methods: Methods[Transport] = Methods(transport)
         self.models: Models[Transport] = Models(transport)
         self.policies: Policies[Transport] = Policies(transport)
         self.reports: Reports[Transport] = Reports(transport)
         self.statements: Statements[Transport] = Statements(transport)
+        self.webhooks: Webhooks[Transport] = Webhooks(transport)
 
 
 class UnlearningClient(Resources[BlockingTransport]):

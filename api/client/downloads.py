@@ -10,7 +10,7 @@ import httpx
 
 from api.client.call import Call
 from api.client.errors import DigestMismatch, NoAnswer, UnexpectedAnswer, UnlearningError
-from api.client.part_file import resumed_part
+from api.client.part_file import close_before_renaming, resumed_part
 from api.client.retries import may_repeat
 from api.client.steps import Open, Pause, Read, Steps, Work
 from core.schema.manifest import FileEntry
@@ -44,6 +44,7 @@ def download_file(url: str, target: Path, stated: FileEntry, received: Received)
         yield from _fill(sink, url, stated, received)
         sink.flush()
         found = yield Work(lambda: _sha256(part))
+        close_before_renaming(sink)
         if found != stated.sha256:
             part.unlink()
             raise DigestMismatch(stated.path, stated=stated.sha256, found=found)

@@ -1,14 +1,10 @@
 """API keys: create, list, show, revoke."""
 
-from datetime import datetime
-from typing import Literal
-
 from fastapi import APIRouter, Request
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from api.auth import Scope, hash_key, key_prefix, new_api_key
+from api.auth import hash_key, key_prefix, new_api_key
 from api.dependencies import Admin, AnyKey, ContextDep
 from api.http.idempotency import IdempotencyKey, body_digest
 from api.http.json_body import JsonRoute
@@ -17,41 +13,10 @@ from api.http.problems import not_found, problem_responses
 from api.http.serializers import json_response
 from core.records import keys
 from core.records.tables import ApiKey
+from core.schema.api_keys import Key, KeyRequest, NewKey
 from core.schema.pages import Page
-from core.schema.strict import Answer, Strict
-from core.schema.timestamps import UtcDatetime
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
-
-
-class KeyRequest(Strict):
-    """The body of `POST /v1/keys`."""
-
-    name: str = Field(min_length=1, max_length=96, examples=["nightly DSR import"], description="what the key is for")
-    scopes: list[Scope] = Field(
-        min_length=1, max_length=16, examples=[["files:write", "jobs:write"]], description="what the key may do"
-    )
-    expires_at: UtcDatetime | None = Field(default=None, description="when it expires; null: never")
-
-
-class Key(Answer):
-    """A key as it is listed: its first characters only, never the whole key."""
-
-    id: str = Field(description="the id, `key-…`")
-    object: Literal["key"] = Field(default="key", description="always `key`")
-    name: str = Field(description="what the key is for")
-    prefix: str = Field(description="the first characters of the key")
-    organisation: str = Field(description="the organisation that the key belongs to")
-    scopes: list[str] = Field(description="what the key may do")
-    created_at: datetime = Field(description="when it was created")
-    expires_at: datetime | None = Field(description="when it expires; null: never")
-    revoked_at: datetime | None = Field(description="when it was revoked; null: it is not revoked")
-
-
-class NewKey(Key):
-    """A new key, with the key itself."""
-
-    key: str = Field(description="the key itself: shown only this once, and stored nowhere", examples=["ulk_…"])
 
 
 def _fields(row: ApiKey) -> dict[str, object]:

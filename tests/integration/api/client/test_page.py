@@ -23,12 +23,14 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 @contextlib.asynccontextmanager
 async def worker(service: Service, client: httpx.AsyncClient) -> AsyncIterator[None]:
-    """Finishes every job that is submitted in the block."""
+    """Finishes every job that is submitted in the block, and cancels every measurement."""
 
     async def work() -> None:
         while True:
             for job in (await client.get("/v1/jobs", params={"status": "queued"})).json()["data"]:
                 await finish_job(service, job["id"], await claim_job(service, job["id"]), {"config.json": b"{}"})
+            for measurement in (await client.get("/v1/measurements", params={"status": "queued"})).json()["data"]:
+                await client.post(f"/v1/measurements/{measurement['id']}/cancel")
             await asyncio.sleep(0.05)
 
     working = asyncio.create_task(work())
@@ -61,7 +63,15 @@ async def test_every_example_of_the_page_runs(
     printed = capsys.readouterr().out
     jobs = (await client.get("/v1/jobs")).json()["data"]
     assert len(jobs) == 3
-    for words in ("succeeded passed ckpt-", "1 created {", "ready\n", "422 unknown-method ['/method'"):
+    for words in (
+        "succeeded passed ckpt-",
+        "1 created {",
+        "ready\n",
+        "\nulk_",
+        "cancelled None\n",
+        "'beta'",
+        "422 unknown-method ['/method'",
+    ):
         assert words in printed
     written = {name for name in os.listdir(tmp_path) if not name.endswith(".jsonl")}
     assert written == {"checkpoints", *(f"{job['id']}.pdf" for job in jobs)}

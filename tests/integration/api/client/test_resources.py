@@ -9,14 +9,17 @@ import httpx
 import pytest
 
 from api.client import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated, WaitTimeout
+from core.schema.api_keys import Key, KeyRequest, NewKey
 from core.schema.checkpoints import Checkpoint
 from core.schema.job_sources import ForgetSource
 from core.schema.jobs import Job, JobRequest
 from core.schema.models import Model
 from core.schema.stored_policies import StoredPolicy
+from core.schema.webhooks import WebhookDelivery
 from tests.integration.api.client.either_client import EitherClient, Kind, either_client
 from tests.integration.api.model_directory import write_model
 from tests.integration.api.service import Service, register_ready_model
+from tests.integration.api.submission import give_webhook
 from tests.integration.api.worker_actions import claim_job, finish_job, record_phase
 
 REQUEST = {"model": "demo", "forget": {"records": ["Zorvek Halmi lives in Pell"]}}
@@ -173,3 +176,54 @@ async def test_a_policy_and_a_measurement_have_their_own_resources(
     assert (await either.call(measurements.get, measurement.id)).status == "queued"
     assert (await either.call(measurements.cancel, measurement.id)).status == "cancelled"
     assert (await either.call(measurements.wait, measurement.id)).status == "cancelled"
+
+
+async def test_a_key_is_made_used_listed_and_revoked(
+    service: Service, kind: Kind, client: httpx.AsyncClient, either: EitherClient
+) -> None:
+    keys = either.client.keys
+    own = await either.call(keys.own)
+    assert (type(own), own.scopes) == (Key, ["admin"])
+    made = await either.call(keys.create, KeyRequest(name="reader", scopes=["jobs:read"]))
+    assert (type(made), made.key.startswith(made.prefix), made.organisation) == (NewKey, True, own.organisation)
+    async with either_client(kind, service.url, made.key) as reader:
+        assert (await reader.call(reader.client.keys.own)).id == made.id
+        with pytest.raises(Forbidden):
+            await reader.items(reader.client.keys.list)
+    assert [key.id for key in await either.items(keys.list)] == [made.id, own.id]
+    assert (await either.call(keys.page, limit=1)).has_more
+    revoked = await either.call(keys.revoke, made.id)
+    assert revoked.revoked_at is not None
+    assert await either.call(keys.get, made.id) == revoked
+    with pytest.raises(InvalidRequest):
+        await either.call(keys.create, {"name": "x", "scopes": ["everything"]})
+
+
+async def test_a_message_to_a_webhook_is_listed_shown_and_sent_again(
+    service: Service, client: httpx.AsyncClient, either: EitherClient
+) -> None:
+    await register_ready_model(service, client)
+    url = "https://receiver.invalid/hook"
+    job = await either.call(either.client.jobs.create, REQUEST)
+    await give_webhook(service, job.id, url)
+    await either.call(either.client.jobs.cancel, job.id)
+    webhooks = either.client.webhooks
+    (delivery,) = await either.items(webhooks.list, job=job.id)
+    assert (type(delivery), delivery.type, delivery.url) == (WebhookDelivery, "job.cancelled", url)
+    assert (await either.call(webhooks.page, status="delivered")).data == []
+    assert (await either.call(webhooks.get, delivery.id)).job == job.id
+    again = await either.call(webhooks.redeliver, delivery.id)
+    assert (again.id, again.status) == (delivery.id, "pending")
+    with pytest.raises(NotFound):
+        await either.call(webhooks.redeliver, "delivery-0")
+
+
+async def test_methods_are_listed_with_their_parameters(either: EitherClient) -> None:
+    methods = either.client.methods
+    listed = await either.items(methods.list)
+    assert {"calibrated", "npo"} <= {method.name for method in listed}
+    (npo,) = [method for method in listed if method.name == "npo"]
+    assert await either.call(methods.get, "npo") == npo
+    assert "beta" in npo.parameters["properties"]
+    with pytest.raises(NotFound):
+        await either.call(methods.get, "lobotomy")

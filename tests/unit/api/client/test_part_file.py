@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,32 @@ def test_files_are_written_and_read_by_work_that_an_event_loop_leaves_to_a_threa
     (part,) = tmp_path.iterdir()
     assert isinstance(write, Work)
     assert part.stat().st_size == 0
+    write.function()
+    assert advance(steps) == Read()
+    check = advance(steps)
+    assert isinstance(check, Work)
+    assert isinstance(advance(steps, check.function()), Result)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_download_goes_on_where_the_system_has_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.client.part_file.fcntl", None)
+    part = tmp_path / f"a.{STATED.sha256[:12]}.part"
+    part.write_bytes(CONTENT[:100])
+    rename = Path.replace
+
+    def rename_closed(path: Path, target: Path) -> Path:
+        assert str(path) not in [os.path.realpath(descriptor) for descriptor in Path("/proc/self/fd").iterdir()]
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", rename_closed)
+    steps = download_file("/v1/files/a/content", tmp_path / "a", STATED, lambda _: None)
+    opened = advance(steps)
+    assert isinstance(opened, Open)
+    assert opened.call.headers["Range"] == "bytes=100-"
+    assert advance(steps, httpx.Response(206)) == Read()
+    write = advance(steps, CONTENT[100:])
+    assert isinstance(write, Work)
     write.function()
     assert advance(steps) == Read()
     check = advance(steps)
