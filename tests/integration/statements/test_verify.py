@@ -180,6 +180,22 @@ def test_every_figure_is_made_again_to_the_last_digit(delivered: Delivered, copy
     assert "--remeasure makes them again" not in output
 
 
+def test_figures_that_rest_on_what_is_not_given_are_not_told_to_differ(delivered: Delivered, copy: Path) -> None:
+    def change(statement: dict[str, Any]) -> None:
+        statement["predicate"]["report"]["figures"]["after"]["sets"]["forget"]["perplexity"]["value"] *= 1.5
+
+    given = texts(delivered)[: texts(delivered).index("--unseen")]
+    given = [argument for argument in given if argument not in ("--before", str(delivered.base))]
+    code, output = verify(copy, *EVERYTHING, *given)
+    assert (code, failures(output)) == (0, []), output
+    assert "they may rest on what is not given (--unseen, --before)" in output
+    change_statement(copy, change)
+    code, output = verify(copy, "--checkpoint", "checkpoint", *given)
+    named = [failure for failure in failures(output) if failure.startswith("figures.")]
+    assert (code, len(named)) == (1, 1), output
+    assert named[0].startswith("figures.after.sets.forget.perplexity.value: ")
+
+
 def test_a_changed_figure_is_named_where_the_figures_are_made_again(delivered: Delivered, copy: Path) -> None:
     def change(statement: dict[str, Any]) -> None:
         figure = statement["predicate"]["report"]["figures"]["after"]["sets"]["forget"]["perplexity"]
