@@ -128,6 +128,8 @@ def _fields(job: Job) -> dict[str, object]:
         "ended (UTC)": job.finished_at,
         "took": duration_text((ended - job.started_at).total_seconds()) if job.started_at else None,
         "attempts": job.attempts,
+        "shared run": job.shared_run
+        and ("led by this job" if job.shared_run == job.id else f"led by {job.shared_run}"),
     }
 
 

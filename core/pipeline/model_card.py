@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.schema.combining import OWN_SETS
 from core.schema.evaluation import Measurements
 from core.schema.job_spec import UnlearnSpec
 from core.schema.jobs import Origin, SetUsed
@@ -42,8 +43,10 @@ def model_card(
         for used in [*brought, *made_sets]
         if used.origin is not None
     )
+    whose = f", of job `{spec.job}`" if spec.companions else ""
     counts = "\n".join(
         f"- {name}: {max(figure.records for figure in figures.values())} records measured"
+        f"{whose if name in OWN_SETS else ''}"
         for name, figures in before.sets.items()
         if figures
     )
@@ -57,7 +60,7 @@ def model_card(
 {made} by job `{spec.job}` from model `{spec.model}` with the method `{spec.method.name}`: {result.steps} updates over
 {result.tokens} tokens; {result.changed_share:.1%} of the weights changed. Digest of the files it started from:
 `{before.model_digest}`.
-
+{_companions(spec.companions)}
 ## Method
 {parameters or "- defaults only"}
 
@@ -75,6 +78,13 @@ The job's report holds the figures before and after with their intervals. They s
 from one that never saw the forget set, by the attacks that were run, at this sample size. No measurement proves that a
 text is erased.
 """
+
+
+def _companions(jobs: Sequence[str]) -> str:
+    if not jobs:
+        return ""
+    listed = ", ".join(f"`{job}`" for job in jobs)
+    return f"\nThe same training served {listed}. Each job has a forget set, figures and a verdict of its own.\n"
 
 
 def _left_out(files: Sequence[str]) -> str:

@@ -24,7 +24,8 @@ class LineageEntry(Answer):
     verdict: Verdict = Field(description="The verdict by the job's policy.")
     released: bool = Field(description="Whether the checkpoint may be downloaded, and later jobs may start from it.")
     in_head: bool = Field(
-        description="Whether the model's head is this checkpoint, or came from it over any number of jobs: then what"
-        " the job made the model forget is forgotten in the head too, as far as later jobs did not change that."
+        description="Whether the model's head is this checkpoint, has the same files (of a job that shared the run), or"
+        " came from it over any number of jobs: then what the job made the model forget is forgotten in the head too,"
+        " as far as later jobs did not change that."
     )
     created_at: datetime = Field(description="When its job finished.")

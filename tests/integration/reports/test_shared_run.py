@@ -60,6 +60,9 @@ async def test_two_requests_share_a_run_and_each_has_its_own_report(reported: Re
         assert report.figures.after is not None
         assert report.figures.before.records["forget"] == report.figures.after.records["forget"] == records
         assert report.verdict is not None
+    card = await reported.client.get(f"/v1/checkpoints/{second['checkpoint']}/files/UNLEARNING.md")
+    assert f"The same training served `{ids[1]}`." in card.text
+    assert f"- forget: 2 records measured, of job `{ids[0]}`" in card.text
     digests = {report.checkpoint.digest for report in reports if report.checkpoint}
     assert len(digests) == 1
     assert {report.figures.after.model_digest for report in reports if report.figures.after} == {

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -148,3 +149,15 @@ async def test_the_audit_log_is_listed_and_exported(
 async def test_a_service_that_does_not_answer_is_exit_code_4(unlearn: Run) -> None:
     silent = await unlearn("jobs", "list", "--server", "http://127.0.0.1:9", "--json")
     assert (silent.exit_code, json.loads(silent.stderr)["exit_code"]) == (4, 4)
+
+
+async def test_jobs_that_share_a_run_name_the_one_that_leads_it(
+    unlearn: Run, service: Service, client: httpx.AsyncClient
+) -> None:
+    await register_ready_model(service, client)
+    body = {"model": "demo", "combine": True, "forget": {"records": ["a b"]}}
+    lead, other = [(await client.post("/v1/jobs", json=body)).json()["id"] for _ in range(2)]
+    assert "shared run" not in (await unlearn("jobs", "show", lead)).stdout
+    await claim_job(service, lead)
+    assert re.search(r"shared run +led by this job", (await unlearn("jobs", "show", lead)).stdout)
+    assert re.search(rf"shared run +led by {lead}", (await unlearn("jobs", "show", other)).stdout)
