@@ -120,7 +120,7 @@ def list_checks(report: Report) -> list[ReportCheck]:
             ReportCheck(
                 text="Other figures than these: measure the new model yourself, by any measurements and limits. You"
                 " need its files, the model from before and the texts. On the same kind of machine with as many threads"
-                " the figures agree; on another kind they differ slightly.",
+                " the figures agree; on another kind they differ slightly: see docs/statement.md of the source.",
                 command=f"unlearn measure DIR --policy default --json again.json{CONTINUED}{_texts(report)}",
             )
         )

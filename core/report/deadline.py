@@ -38,7 +38,7 @@ def kept_words(due: date | None, ended_at: datetime, *, succeeded: bool) -> str:
     if due is None:
         return "There was no deadline to keep."
     if not succeeded:
-        return "The job did not succeed, so it fulfilled no request in time."
+        return "The job did not succeed, so that the request is not fulfilled by it."
     when = f"The job ended on {day_text(ended)}; the last day was {day_text(due)}."
     counted = "Days are counted in UTC. When the new model came into use is not known to the service."
     return f"{when} {counted}"

@@ -48,6 +48,8 @@ def _facts(report: Report) -> list[tuple[str, Cell]]:
     if deadline.kept is not None:
         kept = Badge("yes", "good", deadline.kept_text) if deadline.kept else Badge("no", "bad", deadline.kept_text)
         facts.append(("Job ended by the due date", kept))
+    elif deadline.due is not None and deadline.kept_text:
+        facts.append(("Job ended by the due date", deadline.kept_text))
     facts.append(("Job", Code(report.job)))
     if report.checkpoint is not None:
         facts.append(("New model", Code(report.checkpoint.id)))

@@ -163,7 +163,7 @@ def relearning(report: Report) -> list[Picture]:
             continue
         labels = dict(series_labels(report))
         if attack == "forget" and (unseen := _relearned_unseen(report)):
-            curves["unseen"], labels["unseen"] = unseen, "after the job, on unseen text"
+            curves["unseen"], labels["unseen"] = unseen, f"{labels['after']}, on unseen text"
         limit = limit_on_curve(report, curve)
         title = f"Perplexity of the text to forget while a copy of the model is trained on {words}"
         svg = curve_chart(

@@ -195,6 +195,7 @@ async def test_an_extended_deadline_is_reported_with_who_extended_it_and_why(
     deadline = (await report_of(client, job["id"])).deadline
     assert deadline.received_at.isoformat() == "2026-01-31T12:00:00+00:00"
     assert (str(deadline.due), deadline.kept) == ("2126-04-30", True)
+    assert deadline.due_text == ("It was extended once. At first it was 1 March 2126: the day that the request named.")
     (extension,) = deadline.extensions
     assert (str(extension.previous_due), extension.reason) == ("2126-03-01", "forty at once")
     assert (extension.extended_by.id, extension.extended_by.name) == (job["submitter"], "test")
@@ -204,7 +205,11 @@ async def test_a_missed_deadline_is_reported_as_missed(service: Service, client:
     await register_ready_model(service, client)
     job = await submit_job(client, received_at="2026-01-31T12:00:00Z", due="2026-02-28")
     await finish_job(service, job["id"], await claim_job(service, job["id"]), {"config.json": b"{}"})
-    assert (await report_of(client, job["id"])).deadline.kept is False
+    deadline = (await report_of(client, job["id"])).deadline
+    assert deadline.kept is False
+    assert "the last day was 28 February 2026" in deadline.kept_text
+    assert deadline.received_text == "The request stated this time; the service cannot check it."
+    assert deadline.due_text.startswith("It is one calendar month after the day of receipt")
 
 
 async def test_a_job_that_found_nothing_to_forget_says_that_it_changed_nothing(
