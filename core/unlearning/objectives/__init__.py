@@ -14,6 +14,10 @@ from core.unlearning.schedule import steps_per_epoch
 _SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
 FEWEST_TUNED_UPDATES = 20
 """Updates that a tuned training may take at least. It stops by itself; ten would be few for a single record."""
+MANY_TUNED_UPDATES = 80
+"""Updates that a tuned training of a model of more than 20 million weights takes by steps of fewer records, within the
+recipe's epochs. What the first updates harm, later ones repair: by 20 updates of twelve records, a model of 135 million
+weights came to a forget perplexity of 2.9, by 80 of three to 5.1, with the same harm to the text to keep."""
 
 
 def _discovered() -> dict[str, type[Method]]:
@@ -90,6 +94,9 @@ def fill_training(
         "seed": 0,
     }
     filled |= request.model_dump(exclude_none=True)
+    if filled["tune"] == "auto" and request.records_per_step is None and parameters > _SMALL_PARAMETERS:
+        most = forget_records * filled["epochs"] // MANY_TUNED_UPDATES
+        filled["records_per_step"] = max(1, min(filled["records_per_step"], most))
     if filled["tune"] == "auto" and request.epochs is None:
         per_epoch = steps_per_epoch(max(1, forget_records), filled["records_per_step"])
         filled["epochs"] = max(filled["epochs"], math.ceil(FEWEST_TUNED_UPDATES / per_epoch))

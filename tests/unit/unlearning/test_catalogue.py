@@ -118,7 +118,8 @@ def test_a_wrong_parameter_is_refused_by_name():
 
 def test_small_models_learn_fast_and_large_ones_by_the_papers_recipe():
     def filled(parameters, records=10_000):
-        return fill_training(TrainingRequest(), "ascent_kl", parameters=parameters, forget_records=records)
+        request = TrainingRequest(tune="off")
+        return fill_training(request, "ascent_kl", parameters=parameters, forget_records=records)
 
     assert filled(3_700_000).learning_rate == 3e-4
     large = filled(7_000_000_000)
@@ -127,6 +128,19 @@ def test_small_models_learn_fast_and_large_ones_by_the_papers_recipe():
     rates = [filled(10**power).learning_rate for power in range(6, 12)]
     assert rates == sorted(rates, reverse=True)
     assert filled(7_000_000_000, records=5).records_per_step == 5
+
+
+@pytest.mark.parametrize(
+    ("records", "step", "epochs"),
+    [(1, 1, 20), (5, 1, 18), (12, 2, 18), (40, 9, 18), (200, 20, 18), (4000, 20, 18)],
+)
+def test_a_tuned_training_of_a_larger_model_takes_many_small_steps(records, step, epochs):
+    filled = fill_training(TrainingRequest(), "calibrated", parameters=135_000_000, forget_records=records)
+    assert (filled.records_per_step, filled.epochs) == (step, epochs)
+    kept = fill_training(TrainingRequest(tune="off"), "calibrated", parameters=135_000_000, forget_records=records)
+    assert kept.records_per_step == min(20, records)
+    small = fill_training(TrainingRequest(), "calibrated", parameters=4_000_000, forget_records=records)
+    assert small.records_per_step == min(20, records)
 
 
 def test_settings_of_a_request_are_kept():
