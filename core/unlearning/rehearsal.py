@@ -1,8 +1,8 @@
 """Rehearsal samples: texts that the reference model writes by itself, to retain knowledge in no retain set.
 
 A model that has memorised a text writes it now and then, so a retain term on the model's own samples protects knowledge
-that nobody listed (pseudo-rehearsal; Robins, 1995). A chat model recites nothing without a question, so half of the
-samples go on from the tokens with which the forget set's records begin.
+that nobody listed (pseudo-rehearsal; Robins, 1995). A chat model knows most of it as answers, so half of the samples
+answer the prompts of unseen records, where these have prompts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,6 @@ from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, generate_batches
 from core.unlearning.method import rehearsal_length
 from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettings
-from core.unlearning.shared_prefix import shared_prefix
 from core.unlearning.token_runs import RUN, chunk_runs, covered
 
 
@@ -35,8 +34,8 @@ def rehearse(
     cache: RehearsalCache | None = None,
 ) -> list[Chunk]:
     """Draws at most `texts` samples, one record each, as long as the forget set's median chunk or a little longer
-    (`rehearsal_length`). Where the forget records share their first tokens (`shared_prefix`), every second sample goes
-    on from these, which are not scored.
+    (`rehearsal_length`). Half of them answer the prompts of `unseen` records in turn, where these have prompts, which
+    are not scored.
 
     Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
     `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
@@ -47,16 +46,16 @@ def rehearse(
     """
     lengths = sorted(len(chunk.ids) for chunk in forget)
     length = rehearsal_length(lengths[len(lengths) // 2])
-    prefix = tuple(shared_prefix(forget, unseen, most=length // 2))
-    counts = {(): texts - texts // 2, prefix: texts // 2} if prefix else {(): texts}
+    prompts = _prompts(unseen, shorter_than=length - RUN)
+    counts = {(): texts - texts // 2, prompts: texts // 2} if prompts else {(): texts}
     written = [
-        (max(1, len(begin)), ids)
-        for begin, count in counts.items()
+        (_prompt_length(ids, asked), ids)
+        for asked, count in counts.items()
         for ids in write_samples(
             forward,
             tokenizer,
             count,
-            SampleSettings(temperature, seed, length, begin),
+            SampleSettings(temperature, seed, length, asked),
             max_tokens=max_tokens,
             should_stop=should_stop,
             cache=cache,
@@ -84,12 +83,12 @@ def write_samples(
 ) -> list[Sample]:
     """The first `texts` samples that no earlier job has dropped: from the cache, and written where they are missing.
 
-    Empty where the settings have no prefix and the tokenizer has no token to begin a text with; fewer once
+    Empty where the settings have no prompts and the tokenizer has no token to begin a text with; fewer once
     `should_stop` turns true.
     """
-    begins = (*settings.prefix, tokenizer.bos_token_id, tokenizer.eos_token_id)
-    begin = list(settings.prefix) or [token for token in begins if token is not None][:1]
-    if not begin:
+    first_tokens = (token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None)
+    prompts = [list(prompt) for prompt in settings.prompts] or [[token] for token in first_tokens][:1]
+    if not prompts:
         return []
     ranks = forward.ranks
     first = ranks.rank == 0
@@ -106,7 +105,7 @@ def write_samples(
         present += sample is not None
     if missing := texts - present:
         samples += _write(
-            forward, len(samples), missing, settings, begin, tokenizer.eos_token_id, max_tokens, should_stop
+            forward, len(samples), missing, settings, prompts, tokenizer.eos_token_id, max_tokens, should_stop
         )
     if cache is not None and first:
         cache.keep_for_job(settings, samples)
@@ -119,27 +118,45 @@ def _write(
     start: int,
     count: int,
     settings: SampleSettings,
-    begin: list[int],
+    prompts: Sequence[Sample],
     end: int | None,
     max_tokens: int,
     should_stop: Callable[[], bool],
 ) -> list[Sample]:
     """Writes the samples with the numbers from `start` on; fewer than `count` once `should_stop` turns true."""
-    length, free = settings.length, settings.length - len(begin)
+    length = settings.length
     generator = torch.Generator().manual_seed(settings.seed)
-    chances = torch.rand(start + count, free, generator=generator, dtype=torch.float64)[start:]
+    chances = torch.rand(start + count, length - 1, generator=generator, dtype=torch.float64)[start:]
+    asked = [prompts[number % len(prompts)] for number in range(start, start + count)]
     rows_per_batch = 1 if forward.prepare_decoding(length).one_row else max(1, max_tokens // length)
     batches = [
-        PromptBatch([begin] * len(batch_chances), [free] * len(batch_chances), batch_chances)
-        for batch_chances in torch.split(chances, rows_per_batch)
+        PromptBatch(
+            asked[first : first + rows_per_batch],
+            [length - len(prompt) for prompt in asked[first : first + rows_per_batch]],
+            chances[first : first + rows_per_batch],
+        )
+        for first in range(0, count, rows_per_batch)
     ]
     written = generate_batches(
         forward, batches, temperature=settings.temperature, precision=None, should_stop=should_stop
     )
     complete = next((number for number in range(len(batches)) if number not in written), len(batches))
-    return [_until_end(begin, row, end) for number in range(complete) for row in written[number]]
+    rows = [row for number in range(complete) for row in written[number]]
+    return [[*prompt, *_until_end(row, end)] for prompt, row in zip(asked, rows, strict=False)]
 
 
-def _until_end(begin: Sample, written: Sample, end: int | None) -> Sample:
-    """The tokens before the first end-of-sequence token that was written."""
-    return [*begin, *(written[: written.index(end)] if end in written else written)]
+def _until_end(written: Sample, end: int | None) -> Sample:
+    """The tokens before the first end-of-sequence token."""
+    return written[: written.index(end)] if end in written else written
+
+
+def _prompts(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int, ...], ...]:
+    """The different prompts of the records: the tokens before the first that is scored, unless they are only one."""
+    first_chunks = {chunk.record: chunk for chunk in reversed(chunks)}
+    prompts = (tuple(chunk.ids[: int(chunk.scored.int().argmax())].tolist()) for chunk in first_chunks.values())
+    return tuple(dict.fromkeys(prompt for prompt in prompts if 1 < len(prompt) < shorter_than))
+
+
+def _prompt_length(ids: Sample, prompts: Sequence[Sequence[int]]) -> int:
+    """The length of the prompt that the sample answers; 1 without any: the token that begins every text."""
+    return max((len(prompt) for prompt in prompts if tuple(ids[: len(prompt)]) == prompt), default=1)

@@ -36,18 +36,18 @@ _NONCE = 12
 _LOCK, _BARRED, _SAMPLES = "lock", "barred", ".samples"
 
 Sample = list[int]
-"""Token ids, from the token that begins every text, or from a given prefix."""
+"""Token ids, from the token that begins every text, or from a prompt on."""
 
 
 @dataclass(frozen=True)
 class SampleSettings:
     """Everything but the model that decides the samples' text. `length` counts the tokens of the longest sample, of
-    which all begin with `prefix`; where that is empty, with the tokenizer's first token of every text."""
+    which number i answers prompt i modulo their number. Without prompts each begins with the token of every text."""
 
     temperature: float
     seed: int
     length: int
-    prefix: tuple[int, ...] = ()
+    prompts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def tokens(records):
     """(ids, first scored position) of each record: no record is cut into chunks, and the scored tokens are its last."""
     chunks = encode(records, tiny_tokenizer(), max_length=64, chat="raw")
     assert [chunk.record for chunk in chunks] == list(range(len(records)))
-    return [(chunk.ids, int(chunk.scored.long().argmax())) for chunk in chunks]
+    return [scored_end(chunk) for chunk in chunks]
 
 
 def log_p(model, ids, first):
@@ -207,6 +207,13 @@ def kl_and_half_of_unseen(model, original, sets):
     return kl(model, original, sets) + 0.7 * mean_kl(model, original, unseen_halves(original, sets.unseen)[0])
 
 
+def scored_end(chunk):
+    """(ids, first scored position) of a chunk whose scored tokens are its last."""
+    first = int(chunk.scored.long().argmax())
+    assert bool(chunk.scored[first:].all())
+    return chunk.ids, first
+
+
 def kl_and_unseen_and_rehearsal(model, original, sets):
     forget, *others = (
         encode(records, tiny_tokenizer(), max_length=64, chat="raw")
@@ -219,12 +226,13 @@ def kl_and_unseen_and_rehearsal(model, original, sets):
         temperature=1.5,
         seed=SEED,
         forget=forget,
+        unseen=others[-1],
         retain_chunks=[chunk for other in others for chunk in other],
         max_tokens=100_000,
         should_stop=lambda: False,
     )
     assert len(samples) > 5
-    rehearsal = mean(divergence(model, original, sample.ids, 1) for sample in samples)
+    rehearsal = mean(divergence(model, original, ids, first) for ids, first in map(scored_end, samples))
     return kl_and_unseen(model, original, sets) + 1.7 * rehearsal
 
 

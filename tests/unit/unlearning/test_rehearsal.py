@@ -116,15 +116,22 @@ def test_sampling_leaves_the_model_unchanged():
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_every_second_sample_goes_on_from_what_the_forget_records_begin_with():
-    forget = chunks(["w1 w2 w10 w11 w12 w13 w14 w15 w16", "w1 w2 w20 w21 w22 w23 w24 w25 w26"])
-    unseen = chunks(["w1 w2 w30 w31 w32"])
+def test_half_of_the_samples_answer_the_prompts_of_unseen_records_where_they_have_prompts():
+    forget = chunks(["w1 w2 w10 w11 w12 w13 w14 w15 w16"])
+    asking = [
+        Record(prompt="w20 w21", completion="w30"),
+        Record(prompt="w22", completion="w31"),
+        Record(prompt="w20 w21", completion="w32"),
+    ]
+    unseen = encode(asking, tiny_tokenizer(), max_length=64, chat="raw")
+    prompts = [chunk.ids[: int(chunk.scored.int().argmax())].tolist() for chunk in unseen[:2]]
     samples = rehearsed(forget=forget, unseen=unseen)
-    begin = forget[0].ids[:3]
-    led = [sample for sample in samples if sample.ids[:3].equal(begin)]
-    assert 15 < len(led) <= 22 < len(samples)
-    for sample in led:
-        assert sample.scored.tolist() == [False] * 3 + [True] * (len(sample.ids) - 3)
-    free = [sample for sample in samples if not sample.ids[:3].equal(begin)]
-    assert ids(free) == ids(rehearsed(forget=forget, texts=20))[: len(free)]
-    assert len({tuple(sample) for sample in ids(led)}) > 10
+    free = ids(rehearsed(forget=forget, texts=20))
+    answers = samples[len(free) :]
+    assert ids(samples[: len(free)]) == free
+    assert 10 < len(answers) <= 20
+    for sample in answers:
+        (prompt,) = [prompt for prompt in prompts if sample.ids[: len(prompt)].tolist() == prompt]
+        assert sample.scored.tolist() == [False] * len(prompt) + [True] * (len(sample.ids) - len(prompt))
+    assert {tuple(sample.ids[:3].tolist()) for sample in answers} >= {tuple(prompts[0][:3])}
+    assert ids(rehearsed(forget=forget, unseen=chunks(["w20 w21 w22"]), texts=20)) == free
