@@ -57,7 +57,8 @@ class NotMeasured(Exception):
 
 def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings) -> None:
     """Makes the figures again and names each that differs. NotMeasured: they cannot be made."""
-    if not _check_texts(report, texts, findings):
+    missing = _missing(report, texts)
+    if not _check_texts(report, texts, missing, findings):
         findings.unchecked.append("the figures: they were made from other files than these")
         return
     measured: dict[str, Measurements] = {}
@@ -73,13 +74,6 @@ def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings
         except ChildFailed as failure:
             raise NotMeasured(str(failure)) from None
     differences = _differences(report.environment, environment)
-    missing = MissingInputs.of(
-        report,
-        [name for name, _ in _named_files(texts)],
-        before=texts.before is not None,
-        retrained=texts.retrained is not None,
-        tasks=texts.benchmark_tasks is not None,
-    )
     _compare(report, measured, missing, exact=not differences, findings=findings)
     if differences:
         findings.unchecked.append(
@@ -88,7 +82,17 @@ def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings
         )
 
 
-def _check_texts(report: Report, texts: Texts, findings: Findings) -> bool:
+def _missing(report: Report, texts: Texts) -> MissingInputs:
+    return MissingInputs.of(
+        report,
+        [(name, _sha256(file)) for name, file in _named_files(texts)],
+        before=texts.before is not None,
+        retrained=texts.retrained is not None,
+        tasks=texts.benchmark_tasks is not None,
+    )
+
+
+def _check_texts(report: Report, texts: Texts, missing: MissingInputs, findings: Findings) -> bool:
     """Compares the files with the digests in the report; returns whether all that are given are the job's."""
     fits = True
     for name, file in _named_files(texts):
@@ -101,10 +105,9 @@ def _check_texts(report: Report, texts: Texts, findings: Findings) -> bool:
         elif _sha256(file) not in stated:
             findings.failures.append(f"--{name} {file.name}: it is not the job's file; its sha256 is another")
             fits = False
-    given = {name for name, _ in _named_files(texts)}
-    missing = sorted({used.name for used in report.data} - given)
-    if missing:
-        findings.unchecked.append(f"figures of sets whose files are not given: {', '.join(missing)}")
+    if missing.names:
+        named = ", ".join(sorted(missing.names))
+        findings.unchecked.append(f"figures of sets of which not all files are given: {named}")
     return fits
 
 
@@ -157,12 +160,15 @@ def _settings(training: Training, model: Path) -> Training:
 
 def _records(data: Sequence[SetUsed], texts: Texts) -> FileRecords:
     """Returns the files, each retain file as the kind that the job used it as."""
-    general = {used.sha256 for used in data if used.name == "retain" and used.kind == "general"} - {None}
-    digests = {file: _sha256(file) for file in texts.retain}
+    retain = [used for used in data if used.name == "retain"]
+    kinds = {used.sha256: used.kind for used in retain if used.sha256 is not None}
+    without_digest = {used.kind for used in retain if used.sha256 is None}
+    only_kind = without_digest.pop() if len(without_digest) == 1 else None
+    general = {file for file in texts.retain if kinds.get(_sha256(file), only_kind) == "general"}
     return FileRecords(
         forget=texts.forget,
-        retain=[file for file in texts.retain if digests[file] not in general],
-        general=[file for file in texts.retain if digests[file] in general],
+        retain=[file for file in texts.retain if file not in general],
+        general=[file for file in texts.retain if file in general],
         only_general=texts.general,
         unseen=texts.unseen,
         probes=texts.probes,

@@ -1,25 +1,46 @@
 """Figures that cannot be made again for want of a set, a model or a text."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from api.cli.missing_inputs import MissingInputs
 from core.schema.evaluation import Measurements
-from core.schema.jobs import SetUsed
-from core.schema.report import Report, ReportFigures
+from core.schema.jobs import JobWarning, SetUsed
+from core.schema.report import Report, ReportFigures, ReportModel
 
 MEASURED = Measurements(seconds=1.0, model_digest="0" * 64)
 
 
-def missing(*sets: str, before: bool = True, retrained: bool = True, tasks: bool = True) -> MissingInputs:
-    used = [
-        SetUsed.model_validate({"name": name, "file": None, "records": 4, "sha256": None})
-        for name in ("forget", "retain", "unseen", "general")
-    ]
+ALL = ("forget", "retain", "unseen", "general")
+
+
+def used(name: str, sha256: str | None, **fields: object) -> SetUsed:
+    return SetUsed.model_validate({"name": name, "file": None, "records": 4, "sha256": sha256, **fields})
+
+
+def report(
+    *data: SetUsed, warnings: Sequence[str] = (), shared: Sequence[str] = (), start: str | None = None
+) -> Report:
     with_tasks = MEASURED.model_copy(update={"benchmarks": {"task": {}}})
-    figures = ReportFigures(measure=[], before=MEASURED, after=with_tasks, retrained=MEASURED)
-    report = Report.model_construct(data=used, figures=figures, previously_forgotten=[])
-    given = [used.name for used in used if used.name not in sets]
-    return MissingInputs.of(report, given, before=before, retrained=retrained, tasks=tasks)
+    return Report.model_construct(
+        data=list(data),
+        figures=ReportFigures(measure=[], before=MEASURED, after=with_tasks, retrained=MEASURED),
+        previously_forgotten=[],
+        warnings=[JobWarning(code=code, message="") for code in warnings],
+        shared_run=list(shared),
+        model=ReportModel.model_construct(start_checkpoint=start),
+    )
+
+
+def compare(made: Report, *given: tuple[str, str]) -> MissingInputs:
+    return MissingInputs.of(made, given, before=True, retrained=True, tasks=True)
+
+
+def missing(*sets: str, before: bool = True, retrained: bool = True, tasks: bool = True) -> MissingInputs:
+    made = report(*(used(name, f"digest of {name}") for name in ALL))
+    given = [(name, f"digest of {name}") for name in ALL if name not in sets]
+    return MissingInputs.of(made, given, before=before, retrained=retrained, tasks=tasks)
 
 
 def test_with_everything_given_every_difference_counts() -> None:
@@ -59,3 +80,59 @@ def test_without_a_model_or_tasks_only_their_figures_are_left_open(name: str, pl
     assert all(without.decides(place) for place in places)
     assert not without.decides("sets.retain.perplexity.value")
     assert not without.decides("attacks.loss.auc.value")
+
+
+def test_a_retain_set_of_general_text_is_measured_as_general() -> None:
+    without = compare(report(used("forget", "a"), used("retain", "b", kind="general")), ("forget", "a"))
+    assert without.words == "--retain"
+    assert without.decides("sets.general.perplexity.value")
+    assert not without.decides("sets.forget.perplexity.value")
+
+
+def test_a_set_is_missing_until_all_its_files_are_given() -> None:
+    made = report(used("forget", "a"), used("retain", "b"), used("retain", "c"), used("retain", "d", kind="general"))
+    without = compare(made, ("forget", "a"), ("retain", "b"), ("retain", "d"))
+    assert without.decides("sets.retain.perplexity.value")
+    assert not without.decides("sets.general.perplexity.value")
+    assert compare(made, ("forget", "a"), ("retain", "b"), ("retain", "c"), ("retain", "d")).words == ""
+
+
+def test_a_set_without_a_digest_may_be_any_other_file_of_its_name() -> None:
+    made = report(used("retain", None), used("retain", "b"))
+    assert compare(made, ("retain", "other"), ("retain", "b")).words == ""
+    assert compare(made, ("retain", "b")).words == "--retain"
+    kinds = report(used("retain", None, kind="general"), used("retain", None, kind="in_distribution"))
+    assert compare(kinds, ("retain", "b"), ("retain", "c")).sets == {"retain", "general"}
+
+
+OVERLAPPING = ["overlapping_sets"]
+SETS = [used("forget", "a"), used("retain", "b"), used("probes", "c")]
+GIVEN = [("forget", "a"), ("retain", "b"), ("probes", "c")]
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (report(*SETS, used("unseen", "d"), warnings=OVERLAPPING), GIVEN),
+        (report(*SETS, warnings=OVERLAPPING, start="ckpt-1"), GIVEN),
+        (report(*SETS, warnings=OVERLAPPING, shared=["job-2"]), GIVEN),
+        (report(*SETS, used("retain", "d", part="trains")), [*GIVEN, ("retain", "d")]),
+    ],
+)
+def test_where_records_are_left_out_by_what_is_missing_only_whole_sets_count(
+    made: Report, given: list[tuple[str, str]]
+) -> None:
+    without = compare(made, *given)
+    assert without.decides("sets.retain.perplexity.value")
+    assert without.decides("attacks.loss.auc.value")
+    assert not without.decides("sets.forget.perplexity.value")
+    assert not without.decides("sets.probes.accuracy.value")
+    assert not without.decides("model_digest")
+    assert "which records the job left out of its sets" in without.words
+
+
+@pytest.mark.parametrize(
+    "made", [report(*SETS, warnings=OVERLAPPING), report(*SETS, start="ckpt-1"), report(*SETS, shared=["job-2"])]
+)
+def test_where_no_record_is_left_out_by_what_is_missing_every_set_counts(made: Report) -> None:
+    assert not compare(made, *GIVEN).decides("sets.retain.perplexity.value")
