@@ -32,7 +32,7 @@ from core.embedded.errors import StackError
 
 EXAMPLE_RECORDS = 5
 SIZES = {"forget": 200, "retain": 400, "unseen": 400}
-REAL_SIZES = {"forget": 12, "retain": 24, "unseen": 40}
+REAL_SIZES = {"forget": 12, "retain": 36, "unseen": 40}
 """People of the demo on a pre-trained model, which learns them fifty times as slowly."""
 
 console = Console(highlight=False, soft_wrap=True)
@@ -63,7 +63,7 @@ def demo(
         int | None, typer.Option(min=1, help="The number of people to forget; default: 200, and 12 with --real.")
     ] = None,
     retain_records: Annotated[
-        int | None, typer.Option(min=4, help="The number of people to keep; default: 400, and 24 with --real.")
+        int | None, typer.Option(min=4, help="The number of people to keep; default: 400, and 36 with --real.")
     ] = None,
     unseen_records: Annotated[
         int | None,

@@ -57,6 +57,11 @@ class MeasureWorkload(Workload):
         """False: nothing is prepared."""
         return False
 
+    @property
+    def extra_slices(self) -> int:
+        """0: the job makes no updates."""
+        return 0
+
     def draws(self) -> list[StepDraw]:
         """Returns an empty list: the job makes no updates."""
         return []

@@ -206,7 +206,8 @@ class Memory:
         # its gradient, one slice's part of the gradient, and its weights in bfloat16
         trained = head if self._trained == self._model else 0
         yield Item("the head", self._place, 2 * self._weight_bytes * trained + (2 * head if cast else 0))
-        yield Item("logits", self._place, self._logits(workload.training_batch_tokens, SLICES))
+        slices = SLICES + workload.extra_slices
+        yield Item("logits", self._place, self._logits(workload.training_batch_tokens, slices))
         if training.compile:
             yield Item("compiled code", "host", COMPILER)
 

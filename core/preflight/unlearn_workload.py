@@ -84,6 +84,11 @@ class UnlearnWorkload(Workload):
         """Whether the method's reference is a model of random weights."""
         return getattr(self.method, "reference", None) == "random_model"
 
+    @property
+    def extra_slices(self) -> int:
+        """Those of the method."""
+        return self.method.extra_slices
+
     def draws(self) -> list[StepDraw]:
         """Returns what one update takes from each set."""
         method, forget = self.method, self.set_size("forget")

@@ -127,6 +127,11 @@ class Workload(ABC):
     def needs_untrained_model(self) -> bool:
         """Whether preparing takes an untrained model of the same shape."""
 
+    @property
+    @abstractmethod
+    def extra_slices(self) -> int:
+        """Slices of logits in float32 that an update needs beside those of a loss and a KL."""
+
     @abstractmethod
     def draws(self) -> list[StepDraw]:
         """Returns what one update takes from each set."""

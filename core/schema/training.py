@@ -31,7 +31,10 @@ _WARMUP = "The share of the updates in which the learning rate rises."
 _OPTIMIZER = "The optimiser. `adamw8bit` needs less memory."
 _WEIGHT_DECAY = "The decoupled weight decay of AdamW."
 _EPOCHS = "Passes over the forget set."
-_RECORDS_PER_STEP = "Records of the forget set in one update."
+_RECORDS_PER_STEP = (
+    "Records of the forget set in one update. Without it: the method's recipe, and where the training is tuned, the model"
+    " has more than 20 million weights and the request sets no epochs, so few that there are 80 updates if possible."
+)
 _MAX_LENGTH = "Tokens of the longest piece. A longer record is cut into pieces."
 _CHAT = (
     "How all `messages` become text. `template`: by the tokenizer's chat template. `raw`: turn by turn, without roles."

@@ -20,10 +20,12 @@ def hold_out(retain: list[RecordSet], seed: int) -> tuple[list[RecordSet], list[
     total = sum(len(records.records) for records in retain)
     if total < FEWEST:
         return retain, []
-    share = min(max(SHARE, min(LEAST / total, MOST_SHARE)), MOST / total)
-    kept, held_out = [], []
+    aim = min(max(SHARE * total, min(LEAST, MOST_SHARE * total)), MOST)
+    kept, held_out, seen, taken = [], [], 0, 0
     for number, records in enumerate(retain):
-        count = round(share * len(records.records))
+        seen += len(records.records)
+        count = int(aim * seen / total + 1e-9) - taken  # of each set its part, and of all sets the aim
+        taken += count
         order = np.random.default_rng([seed, number, 3]).permutation(len(records.records))
         aside = set(order[:count].tolist())
         held_out += [record for place, record in enumerate(records.records) if place in aside]

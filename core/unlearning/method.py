@@ -165,6 +165,9 @@ class Method(Strict, ABC):
     whole_records: ClassVar[bool] = False
     """The forget term is no mean over tokens: it needs all of a record's token losses at once."""
 
+    extra_slices: ClassVar[int] = 0
+    """Slices of logits in float32 that the forget term needs beside those of a loss and a KL."""
+
     tunable: ClassVar[bool] = True
     """Whether `training.tune` may be `auto`: each state of the training is a result that could be delivered."""
 

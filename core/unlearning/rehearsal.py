@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from core.lm.data import Chunk
 from core.lm.forward import Forward
-from core.lm.generation import PromptBatch, generate_batches
+from core.lm.generation import PromptBatch, generate_batches, plan_batches
 from core.unlearning.method import rehearsal_length
 from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettings
 from core.unlearning.token_runs import RUN, chunk_runs, covered
@@ -40,7 +40,7 @@ def rehearse(
     Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
     `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
     street with a forget record retains the rest of its text, and one that recites the record retains nothing.
-    Returns no sample where the tokenizer has no token to begin a text with, and fewer once `should_stop` turns true.
+    Returns only answers where the tokenizer has no token to begin a text with, and fewer once `should_stop` turns true.
     The same seed gives the same samples, however many tokens (`max_tokens`) are written at a time. Samples in the
     `cache` are not written again; where earlier jobs dropped some, samples of higher numbers take their places.
     """
@@ -83,6 +83,7 @@ def write_samples(
 ) -> list[Sample]:
     """The first `texts` samples that no earlier job has dropped: from the cache, and written where they are missing.
 
+    Samples that answer prompts hold text of the request, and are kept for the job alone, until it ends.
     Empty where the settings have no prompts and the tokenizer has no token to begin a text with; fewer once
     `should_stop` turns true.
     """
@@ -93,9 +94,10 @@ def write_samples(
     ranks = forward.ranks
     first = ranks.rank == 0
     samples: list[Sample | None] = []
+    shared = not settings.prompts
     if cache is not None and first:
         begun = cache.job_samples(settings)
-        samples = cache.load(settings) if begun is None else begun
+        samples = begun if begun is not None else cache.load(settings) if shared else []
     samples = ranks.broadcast(samples)
     present = 0
     for number, sample in enumerate(samples):
@@ -109,7 +111,8 @@ def write_samples(
         )
     if cache is not None and first:
         cache.keep_for_job(settings, samples)
-        cache.keep(settings, samples)
+        if shared:
+            cache.keep(settings, samples)
     return [sample for sample in samples if sample is not None]
 
 
@@ -128,26 +131,23 @@ def _write(
     generator = torch.Generator().manual_seed(settings.seed)
     chances = torch.rand(start + count, length - 1, generator=generator, dtype=torch.float64)[start:]
     asked = [prompts[number % len(prompts)] for number in range(start, start + count)]
-    rows_per_batch = 1 if forward.prepare_decoding(length).one_row else max(1, max_tokens // length)
+    counts = [length - len(prompt) for prompt in asked]
+    plan = plan_batches(forward, asked, counts, max_tokens=max_tokens)
     batches = [
-        PromptBatch(
-            asked[first : first + rows_per_batch],
-            [length - len(prompt) for prompt in asked[first : first + rows_per_batch]],
-            chances[first : first + rows_per_batch],
-        )
-        for first in range(0, count, rows_per_batch)
+        PromptBatch([asked[number] for number in batch], [counts[number] for number in batch], chances[batch])
+        for batch in plan
     ]
     written = generate_batches(
-        forward, batches, temperature=settings.temperature, precision=None, should_stop=should_stop
+        forward,
+        batches,
+        ends=() if end is None else (end,),
+        temperature=settings.temperature,
+        precision=None,
+        should_stop=should_stop,
     )
-    complete = next((number for number in range(len(batches)) if number not in written), len(batches))
-    rows = [row for number in range(complete) for row in written[number]]
-    return [[*prompt, *_until_end(row, end)] for prompt, row in zip(asked, rows, strict=False)]
-
-
-def _until_end(written: Sample, end: int | None) -> Sample:
-    """The tokens before the first end-of-sequence token."""
-    return written[: written.index(end)] if end in written else written
+    rows = {number: row for batch, answers in written.items() for number, row in zip(plan[batch], answers, strict=True)}
+    complete = next((number for number in range(count) if number not in rows), count)
+    return [[*asked[number], *rows[number]] for number in range(complete)]
 
 
 def _prompts(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int, ...], ...]:

@@ -94,10 +94,10 @@ def fill_training(
         "seed": 0,
     }
     filled |= request.model_dump(exclude_none=True)
-    if filled["tune"] == "auto" and request.records_per_step is None and parameters > _SMALL_PARAMETERS:
-        most = forget_records * filled["epochs"] // MANY_TUNED_UPDATES
-        filled["records_per_step"] = max(1, min(filled["records_per_step"], most))
     if filled["tune"] == "auto" and request.epochs is None:
+        if request.records_per_step is None and parameters > _SMALL_PARAMETERS:
+            most = forget_records * filled["epochs"] // MANY_TUNED_UPDATES
+            filled["records_per_step"] = max(1, min(filled["records_per_step"], most))
         per_epoch = steps_per_epoch(max(1, forget_records), filled["records_per_step"])
         filled["epochs"] = max(filled["epochs"], math.ceil(FEWEST_TUNED_UPDATES / per_epoch))
     training = Training.model_validate(filled)

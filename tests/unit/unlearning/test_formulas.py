@@ -148,10 +148,10 @@ def distance_to_targets(model, original, sets, target_records, following, entrop
 
 
 def calibrated(model, original, sets, epoch):
-    return distance_to_targets(model, original, sets, sets.unseen, 0.0, 0.0, 1.0)
+    return distance_to_targets(model, original, sets, sets.unseen, 0.0, 0.0, 0.5)
 
 
-def calibrated_moving(share, entropy_weight, smoothing=1.0):
+def calibrated_moving(share, entropy_weight, smoothing=0.5):
     def formula(model, original, sets, epoch):
         return distance_to_targets(
             model, original, sets, unseen_halves(original, sets.unseen)[1], share, entropy_weight, smoothing

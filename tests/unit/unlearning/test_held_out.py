@@ -24,7 +24,9 @@ def test_a_share_of_every_set_is_set_aside_once_and_the_same_for_the_same_seed()
 
 
 def test_of_few_records_enough_are_set_aside_to_tell_something_but_a_third_at_most():
-    assert [len(hold_out([retain_set(count)], 0)[1]) for count in (8, 12, 24, 40)] == [3, 4, 8, 8]
+    assert [len(hold_out([retain_set(count)], 0)[1]) for count in (8, 12, 24, 40)] == [2, 4, 8, 8]
+    several = [retain_set(2, seed=seed) for seed in range(6)]
+    assert len(hold_out(several, 0)[1]) == 4
 
 
 def test_a_large_set_gives_a_limited_number_and_a_small_one_none():

@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 import torch
+from torch import BoolTensor, LongTensor
 from transformers import (
     BambaConfig,
     BertConfig,
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from core.evaluation.generation.continuation import continue_prefixes
+from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.unlearning.answer_generation import _sample
 from core.unlearning.rehearsal import rehearse
@@ -82,6 +84,33 @@ def test_samples_do_not_depend_on_the_batch(model: PreTrainedModel) -> None:
         continue_prefixes(model, TOKENIZER, [prefix], [4], samples=3, max_tokens=1000)[0] for prefix in PREFIXES[:4]
     ]
     assert together == alone
+
+
+def test_rehearsal_samples_do_not_depend_on_the_batch(model: PreTrainedModel) -> None:
+    """Half of them answer prompts of different lengths, which not every architecture reads beside one another."""
+    unseen = [
+        Chunk(LongTensor(range(3, length + 7)), BoolTensor([False] * length + [True] * 4), record)
+        for record, length in enumerate((2, 9, 4))
+    ]
+
+    def written(max_tokens: int) -> list[list[int]]:
+        samples = rehearse(
+            Forward(model),
+            tiny_tokenizer(),
+            texts=12,
+            temperature=1.0,
+            seed=0,
+            forget=random_chunks(24),
+            unseen=unseen,
+            retain_chunks=[],
+            max_tokens=max_tokens,
+            should_stop=lambda: False,
+        )
+        return [sample.ids.tolist() for sample in samples]
+
+    together = written(1000)
+    assert sum(ids[:2] == [3, 4] for ids in together) > 3
+    assert written(40) == together
 
 
 def test_a_model_without_a_cache_reads_the_whole_text_for_each_token() -> None:
