@@ -53,6 +53,10 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
 4. **Best state.** The checkpoint holds the state whose worst reading is the least. The event `trained` has its
    readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 
+Models of more than 20 million weights take steps of fewer records than the recipe's, so that there are 80 updates where
+the records allow it: what the first updates harm, later ones repair. A request that sets epochs or
+`records_per_step` decides itself.
+
 A forget set that the model does not know is left alone: the job ends with the outcome `nothing_to_forget`, without a
 checkpoint, and with a verdict on the model as it is. That is so where the figures show it, or where each record is as
 unlikely as the unseen record of its rank and no figure stands out. `calibrated` also leaves out single records of that
