@@ -33,7 +33,8 @@ _WEIGHT_DECAY = "The decoupled weight decay of AdamW."
 _EPOCHS = "Passes over the forget set."
 _RECORDS_PER_STEP = (
     "Records of the forget set in one update. Without it: the method's recipe. Where the training is tuned, the model"
-    " has more than 20 million weights and the request sets no epochs, it is so few that there are 80 updates if possible."
+    " has more than 20 million weights and the request sets no epochs, it is so few that there are 80 updates if"
+    " possible."
 )
 _MAX_LENGTH = "Tokens of the longest piece. A longer record is cut into pieces."
 _CHAT = (
