@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -87,6 +87,16 @@ async def complete(session: AsyncSession, taken: TakenJob) -> bool:
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"statement {taken.job}", 0))))
     answered = delete(SigningRequestRow).where(SigningRequestRow.id.in_(taken.requests))
     return bool((await session.scalars(answered.returning(SigningRequestRow.id))).all())
+
+
+async def give_back(session: AsyncSession, taken: TakenJob) -> None:
+    """Undoes `take_next` after an outage: the try does not count, and the job is due again, behind those due by now.
+
+    A request that another signer has taken since, or answered, is left as it is.
+    """
+    same = SigningRequestRow.id.in_(taken.requests), SigningRequestRow.tries == taken.tries
+    values = {"tries": taken.tries - 1, "next_try_at": func.clock_timestamp()}
+    await session.execute(update(SigningRequestRow).where(*same).values(values))
 
 
 async def next_try(session: AsyncSession, job: str) -> NextTry | None:

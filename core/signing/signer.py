@@ -52,6 +52,8 @@ class Signer:
         self._folder = folder
         self._head_seconds = head_seconds
         self._outages = OutageWait()
+        self._interrupted: TakenJob | None = None
+        """A job whose statement an outage kept from being made, until its try is given back."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works in rounds until `stop` is set.
@@ -111,24 +113,45 @@ class Signer:
         """Signs statements about the jobs that are due for one; returns how many it signed.
 
         Each job has transactions of its own. A job whose statement fails is tried again after growing pauses, for as
-        long as it takes; a job that ends the process is as well. Neither holds up the others.
+        long as it takes; a job that ends the process is as well. Neither holds up the others. Errors of the database
+        and of the folder of keys are raised: they are no faults of the job, so its try is given back.
         """
         signed = 0
         for _ in range(BATCH):
+            await self._give_back()
             async with self._sessions.begin() as session:
+                await self._statement_keys(session)  # no job is taken that could not be signed
                 taken = await statements.take_next(session, pauses=PAUSES)
             if taken is None:
                 break
+            try:
+                signed += await self._sign_taken(taken)
+            except Exception:
+                self._interrupted = taken
+                await self._give_back()
+                raise
+        return signed
+
+    async def _give_back(self) -> None:
+        """Gives the try of an interrupted job back, or leaves that to the next round where the database fails again."""
+        if self._interrupted is not None:
             async with self._sessions.begin() as session:
-                keys = await self._statement_keys(session)
-                try:
-                    async with session.begin_nested():
-                        if await statements.complete(session, taken):
-                            signed += await self._sign_statement(session, taken, keys)
-                except Exception as error:
-                    if self._outages.covers(error) or lacks_rights(error):
-                        raise
-                    self._report_fault(taken, error)
+                await statements.give_back(session, self._interrupted)
+            self._interrupted = None
+
+    async def _sign_taken(self, taken: TakenJob) -> int:
+        """Returns the number of statements made, 0 or 1; logs a fault of the job. Raises every other error."""
+        signed = 0
+        async with self._sessions.begin() as session:
+            keys = await self._statement_keys(session)
+            try:
+                async with session.begin_nested():
+                    if await statements.complete(session, taken):
+                        signed = await self._sign_statement(session, taken, keys)
+            except Exception as error:
+                if self._outages.covers(error) or lacks_rights(error):
+                    raise
+                self._report_fault(taken, error)
         return signed
 
     async def _statement_keys(self, session: AsyncSession) -> StatementKeys:
