@@ -125,7 +125,9 @@ def _directory(model: ModelRow) -> Path:
     return Path(model.directory)
 
 
-async def read(session: AsyncSession, job: JobRow, companions: Sequence[JobRow] = ()) -> Assignment:
+async def read(
+    session: AsyncSession, job: JobRow, companions: Sequence[JobRow] = (), *, key_check: bytes
+) -> Assignment:
     """Reads the claimed job's model, start checkpoint and files, and the companions' own files. AttemptFailed where one
     of them is gone."""
     model = await models.get(session, job.organisation, job.model)
@@ -155,7 +157,7 @@ async def read(session: AsyncSession, job: JobRow, companions: Sequence[JobRow] 
         origin = await jobs.get(session, job.organisation, checkpoint.job)
         adapter = origin is not None and origin.output == "adapter"
         if job.kind == "unlearn":
-            earlier = await earlier_requests.made(session, job.organisation, checkpoint.id)
+            earlier = await earlier_requests.made(session, job.organisation, checkpoint.id, key_check=key_check)
     sets = list(await files.list_for_job(session, job.id))
     for companion in companions:
         sets += [(use, file) for use, file in await files.list_for_job(session, companion.id) if use.name in OWN_SETS]

@@ -28,6 +28,8 @@ class Finished:
     """By the job, of all that share the run."""
     forget_digests: Mapping[str, bytes] = field(default_factory=dict)
     """The keyed digests of each job's records to forget, joined, for later jobs."""
+    key_check: bytes = b""
+    """Tells the service key of these digests (core.storage.record_digests)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Settlement:
                         checkpoint=checkpoint,
                         judgements=result.judgements,
                     )
-                    await forgotten_records.keep(session, result.forget_digests)
+                    await forgotten_records.keep(session, result.forget_digests, key_check=result.key_check)
 
                 await self._lease.commit(finish)
         except LeaseExpired:

@@ -32,6 +32,7 @@ from core.settings import Settings
 from core.storage import Storage, StorageError
 from core.storage.file_keys import FileKeys
 from core.storage.key_store import open_key_store
+from core.storage.record_digests import key_check
 from worker import assignment, checkpoint_transfer, model_integrity, sample_store, snapshot_store
 from worker.child import Child, child_environment
 from worker.claim import Claim
@@ -227,7 +228,8 @@ class Attempt:
             checkpoint = await checkpoint_transfer.upload(
                 self._storage, scratch.output, prefix=self._prefix, step=result.step
             )
-            return Finished(result.outcome, checkpoint, result.judgements, self._forget_digests)
+            check = key_check(self._keys)
+            return Finished(result.outcome, checkpoint, result.judgements, self._forget_digests, check)
         except AttemptFailed as failure:
             return failure.error
         except FenceLost:
@@ -238,7 +240,7 @@ class Attempt:
 
     async def _read_assignment(self) -> assignment.Assignment:
         async with self._sessions() as session:
-            return await assignment.read(session, self._job, self._companions)
+            return await assignment.read(session, self._job, self._companions, key_check=key_check(self._keys))
 
     async def _run_child(self, assigned: assignment.Assignment, scratch: Scratch) -> ChildResult | Stopped:
         """Starts the child, serves it its records and follows its events to the end."""

@@ -28,7 +28,8 @@ def describe_unread(requests: Sequence[EarlierRequest], sets: Sequence[RecordSet
     if by_nothing:
         sentences.append(
             f"the text that {_jobs(by_nothing)} made the model forget is deleted or cannot be read, and no digests of"
-            " its records were kept: see that no set of this job holds it, because training on it would bring it back"
+            " its records were kept under the service key in use: see that no set of this job holds it, because"
+            " training on it would bring it back"
         )
     return sentences
 

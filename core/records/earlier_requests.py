@@ -20,11 +20,14 @@ class StoredRequest:
     request: EarlierRequest
     file: FileRow | None
     digests: bytes | None = None
-    """Keyed digests of its records; None: a job from before they were kept."""
+    """Keyed digests of its records; None: none were kept, or under another service key."""
 
 
-async def made(session: AsyncSession, organisation: str, checkpoint: str) -> list[StoredRequest]:
-    """The requests of all jobs that made the checkpoint and those that it came from, the newest first."""
+async def made(session: AsyncSession, organisation: str, checkpoint: str, *, key_check: bytes) -> list[StoredRequest]:
+    """The requests of all jobs that made the checkpoint and those that it came from, the newest first.
+
+    `key_check` tells the service key in use (core.storage.record_digests): digests under another are left out.
+    """
     places = ancestor_places(organisation, checkpoint)
     query = (
         select(
@@ -38,7 +41,7 @@ async def made(session: AsyncSession, organisation: str, checkpoint: str) -> lis
         .order_by(JobRow.id.desc())
     )
     rows = (await session.execute(query)).all()
-    digests = await forgotten_records.of_jobs(session, [job for job, *_ in rows])
+    digests = await forgotten_records.of_jobs(session, [job for job, *_ in rows], key_check=key_check)
     last_measured = _last_measured([(job, entries or []) for job, _, _, entries, _ in rows])
     return [
         StoredRequest(

@@ -60,7 +60,9 @@ class EarlierRequest(Strict):
     )
     kept: KeptFigures | None = Field(default=None, description="Null: a job from before figures were kept.")
     digests_kept: bool = Field(
-        default=False, description="Whether its records can be found in other sets by digests, without their text."
+        default=False,
+        description="Whether its records can be found in other sets without their text, by digests under the service"
+        " key in use.",
     )
 
 

@@ -180,6 +180,8 @@ class ForgottenRecordsRow(Base):
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     digests: Mapped[bytes]
     """Eight bytes for each record, in the order of the file."""
+    key_check: Mapped[bytes | None]
+    """Tells the service key that the digests were made under. Null, before version 0029: taken for the key in use."""
 
 
 class JobFile(Base):

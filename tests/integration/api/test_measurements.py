@@ -210,7 +210,7 @@ async def test_an_adapter_checkpoint_is_measured_only_on_the_registered_model(
         async with service.sessions() as session:
             row = await session.get(JobRow, measurement["id"])
             assert row is not None
-            assigned = await assignment.read(session, row)
+            assigned = await assignment.read(session, row, key_check=b"")
         spec = assigned.spec(Scratch(tmp_path, measurement["id"], 1), token="t", threads=1)
         assert spec.directory == Scratch(tmp_path, measurement["id"], 1).start
         assert spec.base == (Path(str(assigned.model.directory)) if adapter else None)

@@ -184,7 +184,7 @@ async def test_each_job_of_a_run_has_its_own_checkpoint_and_verdict_and_the_head
     (job,) = await claim(scene)
     assert (job.id, job.start_checkpoint) == (later, made[0])
     async with scene.sessions() as session:
-        requests = await earlier_requests.made(session, scene.organisation, made[0])
+        requests = await earlier_requests.made(session, scene.organisation, made[0], key_check=b"key")
         assert [stored.request.job for stored in requests] == members[::-1]
         model = await models.get(session, scene.organisation, "strict")
         assert model is not None

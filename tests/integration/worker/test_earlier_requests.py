@@ -16,7 +16,7 @@ from core.schema.evaluation import Measurements
 from core.schema.policies import Bound, Policy
 from core.schema.record import Record
 from core.schema.report import Report
-from core.storage.record_digests import DIGEST_BYTES
+from core.storage.record_digests import DIGEST_BYTES, key_check
 from tests.integration.records.scene import TRAINING
 from tests.integration.worker.worker_setup import CANARY, WorkerSetup
 
@@ -99,7 +99,7 @@ async def test_a_retain_set_that_holds_a_record_of_an_unread_earlier_file_does_n
     assert (await setup.wait_for_status(first, "succeeded", "failed")).status == "succeeded", setup.logs()
     file = await forget_file(setup, first)
     async with setup.scene.sessions.begin() as session:
-        kept = await forgotten_records.of_jobs(session, [first])
+        kept = await forgotten_records.of_jobs(session, [first], key_check=key_check(setup.keys))
         if fault == "deleted":
             await files.remove(session, setup.scene.organisation, file, blind=lambda digest: digest)
     assert len(kept[first]) == 4 * DIGEST_BYTES

@@ -21,7 +21,7 @@ from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
 from core.storage import Storage, open_storage
 from core.storage.file_keys import FileKeys
-from core.storage.record_digests import record_digest
+from core.storage.record_digests import key_check, record_digest
 from core.storage.uploads import store_upload
 from worker.failure import AttemptFailed
 from worker.record_server import RecordServer
@@ -206,3 +206,4 @@ async def test_records_of_a_deleted_or_damaged_earlier_file_are_found_by_their_d
     assert server.forget_digests == {"job-1": joined_digests("own one", "own two")}
     other_key = FileKeys(bytes([1]) * 32)
     assert record_digest(Record(text="own one"), other_key) != record_digest(Record(text="own one"), KEYS)
+    assert key_check(other_key) != key_check(KEYS) == key_check(FileKeys(bytes(32)))
