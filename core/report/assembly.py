@@ -138,7 +138,9 @@ def _deadline(rows: ReportRows, ended_at: datetime) -> ReportDeadline:
         ],
         ended_at=ended_at,
         kept=in_time if job.status == "succeeded" else None,
-        kept_text=kept_words(job.due, ended_at, succeeded=job.status == "succeeded"),
+        kept_text=kept_words(
+            job.due, ended_at, succeeded=job.status == "succeeded", new_model=job.checkpoint is not None
+        ),
     )
 
 

@@ -32,13 +32,13 @@ def due_words(received_at: datetime, dues: list[date]) -> str:
     return f"It was extended {extended}. At first it was {day_text(dues[0])}: {first}."
 
 
-def kept_words(due: date | None, ended_at: datetime, *, succeeded: bool) -> str:
-    """Returns whether the deadline was kept, and by which days."""
+def kept_words(due: date | None, ended_at: datetime, *, succeeded: bool, new_model: bool) -> str:
+    """Returns whether the deadline was kept, and by which days. `new_model`: the job made a checkpoint."""
     ended = ended_at.astimezone(UTC).date()
     if due is None:
         return "There was no deadline to keep."
     if not succeeded:
         return "The job did not succeed, so that the request is not fulfilled by it."
     when = f"The job ended on {day_text(ended)}; the last day was {day_text(due)}."
-    counted = "Days are counted in UTC. When the new model came into use is not known to the service."
-    return f"{when} {counted}"
+    in_use = " When the new model came into use is not known to the service." if new_model else ""
+    return f"{when} Days are counted in UTC.{in_use}"

@@ -40,10 +40,13 @@ def test_the_last_day_says_how_it_was_set(dues: list[date], words: str) -> None:
 
 
 def test_the_deadline_says_by_which_days_it_was_kept() -> None:
-    words = kept_words(DEFAULT, SUBMITTED, succeeded=True)
+    words = kept_words(DEFAULT, SUBMITTED, succeeded=True, new_model=True)
     assert words.startswith("The job ended on 31 January 2026; the last day was 28 February 2026.")
-    assert kept_words(None, SUBMITTED, succeeded=True) == "There was no deadline to keep."
-    assert kept_words(DEFAULT, SUBMITTED, succeeded=False).startswith("The job did not succeed")
+    assert words.endswith("When the new model came into use is not known to the service.")
+    unchanged = kept_words(DEFAULT, SUBMITTED, succeeded=True, new_model=False)
+    assert unchanged.endswith("the last day was 28 February 2026. Days are counted in UTC.")
+    assert kept_words(None, SUBMITTED, succeeded=True, new_model=True) == "There was no deadline to keep."
+    assert kept_words(DEFAULT, SUBMITTED, succeeded=False, new_model=False).startswith("The job did not succeed")
 
 
 def test_who_asked_is_known_by_the_key_and_the_reference() -> None:
