@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from api.client.call import Call
 from api.client.errors import Conflict, NoAnswer, RateLimited, ServiceError, Unavailable, UnlearningError
 
+_STATEMENT_FAILED = "statement-failed"
+"""A problem that asks for minutes of patience: a caller who is told of it at once can decide better."""
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -30,7 +33,7 @@ def may_repeat(call: Call, error: UnlearningError) -> bool:
     if isinstance(error, NoAnswer):
         return call.repeatable or not error.sent
     if isinstance(error, Conflict):  # the first request is still under way, or the signer has not signed yet
-        return call.repeatable and error.retry_after is not None
+        return call.repeatable and error.retry_after is not None and error.problem != _STATEMENT_FAILED
     if isinstance(error, RateLimited | Unavailable):
         return call.repeatable or _put_off(error)
     return False

@@ -17,7 +17,8 @@ class Statements(Resource[Transport]):
     def get(self, job: str) -> Steps[Envelope]:
         """Returns the newest statement in its envelope, and waits some seconds for a signer that has just begun.
 
-        Raises Conflict where the job made no checkpoint, or nothing is signed (`problem`).
+        Raises Conflict with the `problem` `no-checkpoint`, `not-signed-yet`, or at once `statement-failed`: the signer
+        failed, and tries again after `retry_after` seconds.
         """
         return ask(get(url_path("jobs", job, "statement")), Envelope)
 

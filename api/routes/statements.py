@@ -43,8 +43,9 @@ async def get_job_statement(job: str, context: ContextDep, caller: ReportRead) -
 
     The schema of the statement is at `/.well-known/statement.schema.json`. The signer makes a new statement when the
     job succeeds, when its checkpoint is released, and when the text to forget is deleted; the newest is returned. 409
-    `not-signed-yet` until it has signed, `no-checkpoint` where the job made none. `unlearn verify` checks the
-    statement without the service. Scope: `evidence:read`, `jobs:read` or `jobs:write`.
+    `not-signed-yet` until it has signed, `statement-failed` where it failed and tries again after the time in
+    `Retry-After`, up to an hour, `no-checkpoint` where the job made none. `unlearn verify` checks the statement without
+    the service. Scope: `evidence:read`, `jobs:read` or `jobs:write`.
     """
     row = await _newest_statement(context, caller, job)
     return _download(row.envelope, f"{job}.statement.json")
@@ -114,14 +115,14 @@ async def _newest_statement(context: Context, caller: Caller, job: str) -> State
         return statement
     if row.checkpoint is None:
         raise _no_checkpoint()
-    detail = "the signer has not signed it yet: try again in a moment; if that lasts, the signer does not run"
-    retry_seconds = RETRY_SECONDS
     if failed is not None:
         detail = (
             f"the statement could not be made (tries: {failed.tries}); the signer's log says why, and it tries again"
         )
-        retry_seconds = max(RETRY_SECONDS, math.ceil((failed.at - now).total_seconds()))
-    raise Problem(409, "not-signed-yet", detail, headers={"Retry-After": str(retry_seconds)})
+        seconds = max(RETRY_SECONDS, math.ceil((failed.at - now).total_seconds()))
+        raise Problem(409, "statement-failed", detail, headers={"Retry-After": str(seconds)})
+    detail = "the signer has not signed it yet: try again in a moment; if that lasts, the signer does not run"
+    raise Problem(409, "not-signed-yet", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def _no_checkpoint() -> Problem:

@@ -159,7 +159,7 @@ async def test_a_job_over_which_the_signer_dies_holds_up_no_other(signing: Signi
         await wait_for_tries(scene, deadly, 2)
         async with signing.service.client(organisation=scene.organisation) as client:
             answer = await client.get(f"/v1/jobs/{deadly}/statement")
-            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "not-signed-yet")
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "statement-failed")
             assert "tries: 2" in answer.json()["detail"]
             assert 30 < int(answer.headers["retry-after"]) <= 60
             lines = (await client.get("/metrics")).text.splitlines()

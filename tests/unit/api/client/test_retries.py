@@ -16,8 +16,11 @@ def problem(status: int, **headers: str) -> ServiceError:
     return service_error(httpx.Response(status, headers={name.replace("_", "-"): it for name, it in headers.items()}))
 
 
-def service_problem(status: int, type: str = f"{PROBLEM_TYPE}service-unavailable") -> ServiceError:
-    return service_error(httpx.Response(status, json={"type": type}))
+def service_problem(
+    status: int, type: str = f"{PROBLEM_TYPE}service-unavailable", retry_after: str | None = None
+) -> ServiceError:
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return service_error(httpx.Response(status, json={"type": type}, headers=headers))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ def service_problem(status: int, type: str = f"{PROBLEM_TYPE}service-unavailable
         (CREATE, problem(503)),
         (CREATE, problem(504)),
         (CREATE, problem(409, retry_after="1")),
+        (GET, service_problem(409, f"{PROBLEM_TYPE}not-signed-yet", "2")),
     ],
 )
 def test_a_call_whose_work_cannot_be_done_twice_is_sent_again(call: Call, error: UnlearningError) -> None:
@@ -51,6 +55,7 @@ def test_a_call_whose_work_cannot_be_done_twice_is_sent_again(call: Call, error:
         (ACTION, service_problem(503, "about:blank")),
         (ACTION, problem(409, retry_after="1")),
         (CREATE, problem(409)),
+        (GET, service_problem(409, f"{PROBLEM_TYPE}statement-failed", "50")),
         (GET, problem(500)),
         (GET, problem(404)),
     ],
