@@ -15,18 +15,20 @@ from tests.integration.records.scene import Scene
 from tests.integration.signing.test_faulty_job import finished_job, waiting
 
 END_BLOCKED = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> ALL(:broken)"
 )
 
 
-async def break_blocked_connection(scene: Scene) -> None:
-    """Waits until a connection waits for a lock, and breaks it."""
+async def break_blocked_connection(scene: Scene, broken: list[int]) -> None:
+    """Waits until a connection waits for a lock that is not among the `broken` ones, and breaks it."""
     async with asyncio.timeout(60):
         while True:
             async with scene.sessions() as session:
-                if (await session.execute(END_BLOCKED)).all():
-                    return
+                ended = (await session.execute(END_BLOCKED, {"broken": broken})).all()
+            if ended:
+                broken += [row.pid for row in ended]
+                return
             await asyncio.sleep(0.02)
 
 
@@ -48,10 +50,11 @@ async def test_a_connection_that_breaks_while_a_statement_is_made_costs_no_try(
                 await asyncio.sleep(0.02)
         if outages == 2:  # the second one while the try is given back
             await blocker.execute(select(SigningRequestRow).with_for_update())
+        broken = list[int]()
         for _ in range(outages):
-            await break_blocked_connection(scene)
+            await break_blocked_connection(scene, broken)
         with pytest.raises(DBAPIError):
-            await signing
+            await asyncio.wait_for(signing, 60)
     assert (await waiting(scene))[0].tries == outages - 1
     assert await signer.sign_statements() == 1, "the job waits, as if its statement had failed"
 
