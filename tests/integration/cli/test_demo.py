@@ -92,7 +92,8 @@ def test_a_checkpoint_that_did_not_pass_waits_for_the_release_key(line: CommandL
 
 def test_submit_downloads_a_checkpoint_that_loads(line: CommandLine, running: str) -> None:
     forget = line.data.parent / "forget.txt"
-    forget.write_text("Somebody lives in a house by the sea.\n\nSomebody else has a red boat.\n")
+    known = read_jsonl(line.data / "demo" / "forget.jsonl")[:2]
+    forget.write_text("\n\n".join(record.text for record in known if record.text) + "\n")
     out = line.data.parent / "out"
     done = line("submit", "demo", "--forget", str(forget), "--wait", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
