@@ -1,4 +1,4 @@
-"""What a job measured with that is not given to make its figures again, and the figures that rest on it."""
+"""The inputs of a job that a check of its figures lacks, and the figures that cannot be made again without them."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ _ON_EARLIER = re.compile(r"previously_forgotten|across\.previously_forgotten|war
 
 @dataclass(frozen=True)
 class MissingInputs:
-    """What is not given: sets, models, tasks, and the text of other requests."""
+    """The inputs that a check lacks: sets, models, benchmark tasks, and the text of other requests."""
 
     names: frozenset[SetName]
     """The sets that are not given, or not all files of them, as options name them."""
@@ -36,9 +36,9 @@ class MissingInputs:
     tasks: bool
     earlier: bool
     shared: bool
-    """Whether other jobs shared the run: the report holds nothing of their text."""
+    """Whether other jobs shared the run. Their text can never be given: the report does not name its files."""
     left_out: bool
-    """Whether the job left records out of sets that are not left out without what is missing."""
+    """Whether the job left out records that also stand in a missing input. The check would measure them."""
 
     @classmethod
     def of(

@@ -40,7 +40,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def lacks_rights(error: BaseException) -> bool:
-    """Whether the database refused a statement because its role lacks a right."""
+    """Returns whether the error says that the role of this connection lacks a right in the database."""
     return _sqlstate(error) == _NOT_GRANTED
 
 

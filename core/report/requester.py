@@ -1,4 +1,4 @@
-"""What the service knows of the person who asked, in sentences."""
+"""Sentences on who asked: the key, its organisation and the reference that the request gave."""
 
 _KNOWN = (
     "The service knows who asked by the API key alone, and by the name that the organisation gave to it. Who used the"

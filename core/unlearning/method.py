@@ -221,7 +221,7 @@ class Method(Strict, ABC):
         """
 
     def forget_row_term(self, context: "MethodContext") -> "Term | None":
-        """What is added to a forget term that needs whole records: a value of each token by its own logits."""
+        """Returns a term of each token by its logits, which is added to the forget term; None: there is none."""
         return None
 
     def retain_spec(self) -> RetainSpec:

@@ -1,4 +1,4 @@
-"""Which service key the digests of forgotten records were made under: under another, they find nothing."""
+"""A check of the service key that made the digests of forgotten records, which match under that key alone."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -9,7 +9,7 @@ Series = Literal["before", "after", "retrained", "unseen"]
 """A model and the set that it is measured on: `unseen` is the model before the job on text that it never saw."""
 Marker = Literal["ring", "dot", "diamond", "square"]
 Side = Literal["low", "high"]
-"""Which limit of a range is meant: the lower or the upper one."""
+"""The lower or the upper limit of a range."""
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 INK, FAINT, GRID = "#1f2328", "#57606a", "#d0d7de"

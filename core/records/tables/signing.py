@@ -55,7 +55,7 @@ class SigningRequestRow(Base):
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(server_default=Now)
     tries: Mapped[int] = mapped_column(server_default="0")
-    """How often the signer has begun to make the statement."""
+    """Attempts of the signer to make the statement, the present one included."""
     next_try_at: Mapped[datetime] = mapped_column(server_default=Now)
     """The signer leaves the job alone until then."""
 
