@@ -88,6 +88,11 @@ class ForgettingMonitor:
         losses = self._forget.reference[:, 0].sort().values
         return bool((losses >= quantiles(self._unseen.reference[:, 0], len(losses))).all())
 
+    @property
+    def within_unseen(self) -> bool:
+        """Whether no sampled forget record is likelier to the reference model than every sampled unseen record."""
+        return bool(self._forget.reference[:, 0].min() >= self._unseen.reference[:, 0].min())
+
     def read(self) -> Reading:
         """Reads the model's present state. All ranks call it, at the same time."""
         forget, unseen = self._forget.statistics(), self._unseen.statistics()
