@@ -89,10 +89,12 @@ class RetainSpec(Strict):
 
 
 class RehearsalSpec(RetainSpec):
-    """A retain term on samples of the reference model: at most `texts` of them, drawn at `temperature`."""
+    """A retain term on samples of the reference model: at most `texts` of them, drawn at `temperature`, the first token
+    of each at `first_temperature`."""
 
     texts: int
     temperature: float
+    first_temperature: float
 
 
 REHEARSAL_MAX_TOKENS = 256
@@ -100,7 +102,7 @@ REHEARSAL_MAX_TOKENS = 256
 
 
 def rehearsal_length(tokens: int, *, shorter: bool = False) -> int:
-    """The length of samples for a forget set whose median chunk has so many tokens: at most a quarter longer, or with
+    """The length of samples for a forget set whose chunks have so many tokens: at most a quarter longer, or with
     `shorter` at most a fifth shorter.
 
     Few different lengths (4, 5, 6 or 7 times a power of two) let jobs on one model share their samples.

@@ -1,22 +1,30 @@
 """Rehearsal samples: texts that the reference model writes by itself, to retain knowledge in no retain set.
 
 A model that has memorised a text writes it now and then, so a retain term on the model's own samples protects knowledge
-that nobody listed (pseudo-rehearsal; Robins, 1995). A chat model knows most of it as answers, so half of the samples
-answer the prompts of unseen records, where these have prompts.
+that nobody listed (pseudo-rehearsal; Robins, 1995). A model that has learned its records' answers, but not their
+prompts, as chat models do, seldom comes to those answers by itself: there half of the samples answer the prompts of
+unseen records.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 import torch
 from torch import BoolTensor, LongTensor
 from transformers import PreTrainedTokenizerBase
 
+from core.lm.chunked_head import rows_per_slice
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, generate_batches, plan_batches
+from core.unlearning.learned_prompts import has_learned_prompts, prompts_of
 from core.unlearning.method import rehearsal_length
 from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettings
 from core.unlearning.token_runs import RUN, chunk_runs, covered
+
+LENGTH_QUANTILE = 0.9
+"""Samples are as long as the forget record of this rank: most texts that the model knows then fit in. Of LUME's records
+the median has 15 tokens, the longest sixth 70: with samples of 16, the long ones to keep were harmed tenfold."""
 
 
 def rehearse(
@@ -25,6 +33,7 @@ def rehearse(
     *,
     texts: int,
     temperature: float,
+    first_temperature: float | None = None,
     seed: int,
     forget: Sequence[Chunk],
     unseen: Sequence[Chunk] = (),
@@ -33,9 +42,9 @@ def rehearse(
     should_stop: Callable[[], bool],
     cache: RehearsalCache | None = None,
 ) -> list[Chunk]:
-    """Draws at most `texts` samples, one record each, as long as the forget set's median chunk or a little longer
-    (`rehearsal_length`). Half of them answer the prompts of `unseen` records in turn, where these have prompts, which
-    are not scored.
+    """Draws at most `texts` samples, one record each, at most a little longer than nine in ten of the forget chunks
+    (`rehearsal_length`). Half of them answer the prompts of `unseen` records in turn, which are not scored, where these
+    have prompts that the model has not learned.
 
     Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
     `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
@@ -45,8 +54,10 @@ def rehearse(
     `cache` are not written again; where earlier jobs dropped some, samples of higher numbers take their places.
     """
     lengths = sorted(len(chunk.ids) for chunk in forget)
-    length = rehearsal_length(lengths[len(lengths) // 2])
-    prompts = _prompts(unseen, shorter_than=length - RUN)
+    length = rehearsal_length(lengths[int(LENGTH_QUANTILE * len(lengths))])
+    prompts = prompts_of(unseen, shorter_than=length - RUN)
+    if prompts and has_learned_prompts(forward, forget, unseen, max_tokens=max_tokens):
+        prompts = ()
     counts = {(): texts - texts // 2, prompts: texts // 2} if prompts else {(): texts}
     written = [
         (_prompt_length(ids, asked), ids)
@@ -55,7 +66,7 @@ def rehearse(
             forward,
             tokenizer,
             count,
-            SampleSettings(temperature, seed, length, asked),
+            SampleSettings(temperature, seed, length, asked, None if asked else first_temperature),
             max_tokens=max_tokens,
             should_stop=should_stop,
             cache=cache,
@@ -127,34 +138,36 @@ def _write(
     should_stop: Callable[[], bool],
 ) -> list[Sample]:
     """Writes the samples with the numbers from `start` on; fewer than `count` once `should_stop` turns true."""
-    length = settings.length
+    length, ends = settings.length, () if end is None else (end,)
     generator = torch.Generator().manual_seed(settings.seed)
     chances = torch.rand(start + count, length - 1, generator=generator, dtype=torch.float64)[start:]
-    asked = [prompts[number % len(prompts)] for number in range(start, start + count)]
-    counts = [length - len(prompt) for prompt in asked]
+
+    def written(batches: Sequence[PromptBatch], temperature: float) -> dict[int, list[list[int]]]:
+        return generate_batches(
+            forward, batches, ends=ends, temperature=temperature, precision=None, should_stop=should_stop
+        )
+
+    asked = [list(prompts[number % len(prompts)]) for number in range(start, start + count)]
+    ended: set[int] = set()
+    if settings.first_temperature is not None:
+        rows = rows_per_slice(forward.vocabulary)
+        plan_batches(forward, prompts, [1], max_tokens=max_tokens)  # prepares the model
+        parts = [PromptBatch(prompts, [1], part) for part in torch.split(chances[:, :1], rows)]
+        drawn = written(parts, settings.first_temperature)
+        first = [row for number in takewhile(drawn.__contains__, range(len(parts))) for row in drawn[number]]
+        ended = {number for number, row in enumerate(first) if not row}
+        asked, chances = [[*prompts[0], *row] for row in first], chances[:, 1:]
+    counts = [0 if number in ended else length - len(prompt) for number, prompt in enumerate(asked)]
     plan = plan_batches(forward, asked, counts, max_tokens=max_tokens)
     batches = [
         PromptBatch([asked[number] for number in batch], [counts[number] for number in batch], chances[batch])
         for batch in plan
     ]
-    written = generate_batches(
-        forward,
-        batches,
-        ends=() if end is None else (end,),
-        temperature=settings.temperature,
-        precision=None,
-        should_stop=should_stop,
-    )
-    rows = {number: row for batch, answers in written.items() for number, row in zip(plan[batch], answers, strict=True)}
-    complete = next((number for number in range(count) if number not in rows), count)
-    return [[*asked[number], *rows[number]] for number in range(complete)]
-
-
-def _prompts(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int, ...], ...]:
-    """The different prompts of the records: the tokens before the first that is scored, unless they are only one."""
-    first_chunks = {chunk.record: chunk for chunk in reversed(chunks)}
-    prompts = (tuple(chunk.ids[: int(chunk.scored.int().argmax())].tolist()) for chunk in first_chunks.values())
-    return tuple(dict.fromkeys(prompt for prompt in prompts if 1 < len(prompt) < shorter_than))
+    texts = {number: list[int]() for number, most in enumerate(counts) if most == 0}
+    for batch, answers in written(batches, settings.temperature).items():
+        texts |= dict(zip(plan[batch], answers, strict=True))
+    complete = next((number for number in range(len(asked)) if number not in texts), len(asked))
+    return [[*asked[number], *texts[number]] for number in range(complete)]
 
 
 def _prompt_length(ids: Sample, prompts: Sequence[Sequence[int]]) -> int:

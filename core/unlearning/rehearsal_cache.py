@@ -48,6 +48,8 @@ class SampleSettings:
     seed: int
     length: int
     prompts: tuple[tuple[int, ...], ...] = ()
+    first_temperature: float | None = None
+    """The temperature of a sample's first token, where there are no prompts; None: that of all others."""
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,7 @@ def _rehearsed(
         context.tokenizer,
         texts=min(spec.texts, needed),
         temperature=spec.temperature,
+        first_temperature=spec.first_temperature,
         seed=training.seed,
         forget=context.forget.chunks,
         unseen=() if context.unseen_set is None else context.unseen_set.chunks,

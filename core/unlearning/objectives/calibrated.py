@@ -16,6 +16,9 @@ half of the people to keep are in no retain set.
 - Beside that term, with power 1.5 and a smoothing of 1 nat: AUCs of loss, min-k 20 % and min-k++ 20 % of 0.52, 0.47 and
   0.48, mean rank among twins 0.41, rise of the retain perplexity 2.4 %. With half a nat: 0.50, 0.44, 0.47, 0.44 and
   2.9 %. With 2 nats and power 1.7: 0.57, 0.52, 0.44, and 0.34 with power 2.
+- Rehearsal on LUME (answers of about 15 tokens, and descriptions of about 70, by models that have learned the prompts,
+  too): retain perplexity up by 43 % with samples of 16 tokens, half of which answer the prompts of unseen records; by
+  13 % with samples of up to 80 tokens that answer none; by 4 % with a first token at temperature 1, and by 3 % at 1.5.
 
 Tried and left: fixed targets beside the term on the other tokens (min-k AUC 0.23), targets assigned to a record's
 tokens in the order of their loss under a context of four tokens (retain perplexity up by 5.7 %, loss AUC 0.59), and KL
@@ -105,6 +108,12 @@ class Calibrated(Method):
         default=2500, ge=1, le=1_000_000, description="samples drawn; fewer where the job uses fewer"
     )
     rehearsal_temperature: float = Field(default=0.9, gt=0, le=10, description="temperature of the samples")
+    rehearsal_first_temperature: float = Field(
+        default=1.5,
+        gt=0,
+        le=10,
+        description="temperature of the samples' first token, by which a text begins like fewer of the others",
+    )
 
     def forget_row_term(self, context: "MethodContext") -> "Term | None":
         if not self.others_weight:
@@ -128,6 +137,7 @@ class Calibrated(Method):
             ratio=self.rehearsal_ratio,
             texts=self.rehearsal_texts,
             temperature=self.rehearsal_temperature,
+            first_temperature=self.rehearsal_first_temperature,
         )
 
     def moves_targets(self) -> bool:

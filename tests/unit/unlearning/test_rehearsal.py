@@ -3,6 +3,7 @@ import torch
 from core.lm.data import Chunk, encode
 from core.lm.forward import Forward
 from core.schema.record import Record
+from core.unlearning.learned_prompts import has_learned_prompts
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import BOS, EOS, records, tiny_model, tiny_tokenizer
 
@@ -20,6 +21,7 @@ def rehearsed(
     texts=40,
     seed=1,
     temperature=1.0,
+    first_temperature=None,
     tokenizer=None,
     stop=lambda: False,
 ):
@@ -28,6 +30,7 @@ def rehearsed(
         tokenizer or tiny_tokenizer(),
         texts=texts,
         temperature=temperature,
+        first_temperature=first_temperature,
         seed=seed,
         forget=forget or chunks(["w0 w1 w2 w3 w4 w5 w6 w7 w8"]),
         unseen=unseen,
@@ -73,6 +76,29 @@ def test_samples_are_drawn_from_the_model_at_the_temperature():
     assert len({tuple(sample) for sample in ids(rehearsed(model=model))}) > 20
 
 
+def test_the_first_token_has_a_temperature_of_its_own():
+    """Near 0 everywhere else: each sample is its first token's most probable continuation."""
+    model = tiny_model()
+    samples = ids(rehearsed(model=model, temperature=1e-4, first_temperature=5.0))
+    assert len({sample[1] for sample in samples}) > 10
+    for sample in samples:
+        tokens = sample[:2]
+        while len(tokens) < 10:
+            tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+        ended = tokens.index(EOS) if EOS in tokens else len(tokens)
+        assert sample == tokens[:ended]
+    logits = model(input_ids=torch.tensor([[BOS]])).logits[0, -1].double() / 5.0
+    chances = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[:, 0]
+    drawn = [int((logits.softmax(-1).cumsum(-1) <= chance).sum()) for chance in chances]
+    assert [sample[1] for sample in samples] == [token for token in drawn if token != EOS][: len(samples)]
+
+
+def test_samples_are_long_enough_for_nine_in_ten_forget_records():
+    short, long = "w0 w1 w2 w3 w4 w5 w6", "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14 w15 w16 w17 w18"
+    assert max(len(sample) for sample in ids(rehearsed(forget=chunks([short] * 17 + [long] * 3)))) == 20
+    assert max(len(sample) for sample in ids(rehearsed(forget=chunks([short] * 19 + [long])))) == 8
+
+
 LONG_FORGET = ["w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14"] * 3
 
 
@@ -114,6 +140,34 @@ def test_sampling_leaves_the_model_unchanged():
     rehearsed(model=model, forget=encode(records(3, seed=1), tiny_tokenizer(), max_length=64, chat="raw"))
     assert all(a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_no_sample_answers_a_prompt_where_the_model_has_learned_the_prompts_of_its_records():
+    def prompted(words):
+        return encode(
+            [Record(prompt=f"{word} {word} {word}", completion="w90 w91 w92 w93 w94 w95 w96") for word in words],
+            tiny_tokenizer(),
+            max_length=64,
+            chat="raw",
+        )
+
+    known, unseen = prompted(["w1", "w2", "w3"]), prompted(["w40", "w41", "w42"])
+    model = tiny_model(dtype=torch.float32)
+    assert not has_learned_prompts(Forward(model), known, unseen, max_tokens=100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        batch = torch.stack([chunk.ids[:4] for chunk in known])
+        torch.autograd.backward(model(input_ids=batch, labels=batch).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    forward = Forward(model)
+    assert has_learned_prompts(forward, known, unseen, max_tokens=100)
+    assert not has_learned_prompts(forward, unseen, known, max_tokens=100)
+    assert not has_learned_prompts(forward, chunks(["w1 w2"]), unseen, max_tokens=100)
+    prompts = [chunk.ids[:4].tolist() for chunk in unseen]
+    answers = [sample[:4] in prompts for sample in ids(rehearsed(model=model, forget=known, unseen=unseen))]
+    assert not any(answers)
+    assert any(sample[:4] in prompts for sample in ids(rehearsed(model=tiny_model(), forget=known, unseen=unseen)))
 
 
 def test_half_of_the_samples_answer_the_prompts_of_unseen_records_where_they_have_prompts():
