@@ -69,6 +69,8 @@ class Measurement(Strict, ABC):
     """Measurements run in ascending order: those that read the columns of others come later."""
     cheaper: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Parameters that make it cheaper, one step after the other, where measuring would cost more than unlearning."""
+    smaller_shows_more: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of which a smaller number shows more. Of all others a larger one does."""
 
     _chosen_by_name: bool = PrivateAttr(default=False)
 

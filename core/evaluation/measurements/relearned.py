@@ -79,6 +79,7 @@ class Relearned(Budgeted):
     is_attack: ClassVar[bool] = True
     changes_weights: ClassVar[bool] = True
     order: ClassVar[int] = 10
+    smaller_shows_more: ClassVar[frozenset[str]] = frozenset({"every"})
 
     seconds: float = Field(
         default=300.0,

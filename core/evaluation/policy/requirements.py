@@ -63,8 +63,8 @@ def choice_name(choice: str | MeasurementChoice) -> str:
 
 
 def weaker_parameters(measurement: Measurement, than: Measurement | None = None) -> list[str]:
-    """The parameters by which a measurement shows less than at its defaults, or than `than`: a smaller number, or
-    another choice.
+    """The parameters by which a measurement shows less than at its defaults, or than `than`: a smaller number (of
+    `smaller_shows_more` a larger one), a part of what it measures by default, or another choice.
 
     A budget is not among them: the interval shows what it cuts. But a measurement that looks at all records by default
     must look at all: a sample can miss the one record that the model holds.
@@ -79,11 +79,16 @@ def weaker_parameters(measurement: Measurement, than: Measurement | None = None)
         default = default if than is None else getattr(than, name)
         if name in _BUDGET and (default is not None or not isinstance(measurement, OnePass)):
             continue
-        numbers = isinstance(default, int | float) and isinstance(value, int | float)
-        more = isinstance(default, tuple) and isinstance(value, tuple) and set(default) <= set(value)
-        if value < default if numbers else not more:
+        if not _shows_more(value, than=default, smaller=name in measurement.smaller_shows_more):
             weaker.append(name)
     return weaker
+
+
+def _shows_more(value: object, *, than: object, smaller: bool) -> bool:
+    """Whether a parameter of this value shows at least as much. An empty choice stands for all that there is."""
+    if isinstance(value, int | float) and isinstance(than, int | float):
+        return value <= than if smaller else value >= than
+    return isinstance(value, tuple) and isinstance(than, tuple) and bool(than) and set(than) <= set(value)
 
 
 def was_cut_short(bound: Bound, cuts: Sequence[CutShort]) -> bool:

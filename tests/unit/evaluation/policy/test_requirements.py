@@ -103,6 +103,9 @@ def test_bounds_on_benchmarks_require_their_tasks() -> None:
         ("relearned", {}, []),
         ("relearned", {"attacks": ["forget", "sgd"]}, []),
         ("relearned", {"attacks": ["sgd"]}, ["attacks"]),
+        ("relearned", {"every": 1}, []),
+        ("relearned", {"steps": 50, "every": 50}, ["every"]),
+        ("likelihood", {"only": ["retain"]}, ["only"]),
     ],
 )
 def test_parameters_that_weaken_a_measurement_are_named(
