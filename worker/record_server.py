@@ -130,7 +130,7 @@ class RecordServer:
         async for record in stored_records(self._storage, file, self._keys):
             if own is not None:
                 own += record_digest(record, self._keys)
-            elif self._forgotten and record_digest(record, self._keys) in self._forgotten:
+            elif self._forgotten and self._forgotten.finds(record, self._keys):
                 forgotten.append(position)
             position += 1
             await line.add(record)

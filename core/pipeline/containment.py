@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.schema.normal_text import normal_text
 from core.schema.record import Record
 
 SHARE = 0.8
@@ -155,14 +156,14 @@ def _is_long_enough(words: Sequence[str]) -> bool:
 
 
 def _words(record: Record) -> list[str]:
-    return _WORD.findall(" ".join(record.texts()).casefold())
+    return _WORD.findall(record.normal_text())
 
 
 def _answers(records: Sequence[Record]) -> dict[int, tuple[str, ...]]:
     """The words of the scored answers that are long enough to be a passage, by the record's index."""
     answers = {}
     for index, record in enumerate(records):
-        words = [] if record.is_plain_text else _WORD.findall(record.scored_text.casefold())
+        words = [] if record.is_plain_text else _WORD.findall(normal_text([record.scored_text]))
         if len(words) >= FEWEST_ANSWER_WORDS:
             answers[index] = tuple(words)
     return answers

@@ -80,27 +80,27 @@ def _leave_out(data: DataSplit, measuring_first: set[SetName], forgotten: list[R
 
     Runs after halving, so that records left out do not change the halves.
     """
-    forget = {record.own_texts() for record in (*data.training.forget, *forgotten)}
-    measures = {record.own_texts() for name in measuring_first for record in data.measuring.get(name, [])}
+    forget = {record.normal_text() for record in (*data.training.forget, *forgotten)}
+    measures = {record.normal_text() for name in measuring_first for record in data.measuring.get(name, [])}
     containment = Containment([*data.training.forget, *forgotten])
     owner = "the forget set or of an earlier one" if forgotten else "the forget set"
 
-    def kept(records: list[Record], elsewhere: set[tuple[str, ...]], use: str) -> list[Record]:
+    def kept(records: list[Record], elsewhere: set[str], use: str) -> list[Record]:
         return _without_containment(_without(records, elsewhere, data, use), containment, owner, data, use)
 
     for retain in data.training.retain:
         retain.records = kept(retain.records, forget | measures, f"trains in {_measured_as(retain)}")
     data.training.unseen = kept(data.training.unseen, forget | measures, "calibrates in unseen")
-    trains = {record.own_texts() for retain in data.training.retain for record in retain.records}
-    trains |= {record.own_texts() for record in data.training.unseen}
+    trains = {record.normal_text() for retain in data.training.retain for record in retain.records}
+    trains |= {record.normal_text() for record in data.training.unseen}
     for name, records in data.measuring.items():
         if name not in ("forget", "probes"):
             data.measuring[name] = kept(records, forget | trains, f"measures in {name}")
 
 
-def _without(records: list[Record], elsewhere: set[tuple[str, ...]], data: DataSplit, use: str) -> list[Record]:
+def _without(records: list[Record], elsewhere: set[str], data: DataSplit, use: str) -> list[Record]:
     """The records whose text is not in another part."""
-    kept = [record for record in records if record.own_texts() not in elsewhere]
+    kept = [record for record in records if record.normal_text() not in elsewhere]
     if len(kept) < len(records):
         count = len(records) - len(kept)
         data.warnings.append(f"{count} of {len(records)} records left out of what {use}: their text is in another part")

@@ -22,8 +22,8 @@ def describe_unread(requests: Sequence[EarlierRequest], sets: Sequence[RecordSet
     if by_digest:
         sentences.append(
             f"the text that {_jobs(by_digest)} made the model forget is deleted or cannot be read. Records of this"
-            " job's sets that are the same text are found by their digests, and nothing trains on them; a record that"
-            " only contains such text, or is a part of it, is not found"
+            " job's sets that are the same text, but for case, spaces and line ends, are found by their digests, and"
+            " nothing trains on them; a record that only contains such text, or is a part of it, is not found"
         )
     if by_nothing:
         sentences.append(

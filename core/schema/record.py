@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from core.schema.normal_text import normal_text
 from core.schema.strict import Strict
 
 
@@ -91,9 +92,9 @@ class Record(Strict):
             return [self.text]
         return [self.prompt or "", self.completion or ""]
 
-    def own_texts(self) -> tuple[str, ...]:
-        """`texts`, trimmed. Records with another id, subject or probes are the same if these are."""
-        return tuple(text.strip() for text in self.texts())
+    def normal_text(self) -> str:
+        """Its own texts in normal form. Records with another id, subject, probes or shape are the same if these are."""
+        return normal_text(self.texts())
 
     @property
     def scored_text(self) -> str:

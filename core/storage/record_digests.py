@@ -15,8 +15,20 @@ DIGEST_BYTES = 8
 
 
 def record_digest(record: Record, keys: FileKeys) -> bytes:
-    """Returns the digest of the record's own texts, under the service key; id, subject and probes do not count."""
-    content = json.dumps(["record to forget", *record.own_texts()], ensure_ascii=False, separators=(",", ":"))
+    """Returns the digest of the record's own texts in normal form, under the service key.
+
+    Id, subject, probes and the record's shape do not count.
+    """
+    return _digest([record.normal_text()], keys)
+
+
+def _trimmed_digest(record: Record, keys: FileKeys) -> bytes:
+    """Returns the digest that jobs kept before texts were brought into normal form."""
+    return _digest([text.strip() for text in record.texts()], keys)
+
+
+def _digest(texts: list[str], keys: FileKeys) -> bytes:
+    content = json.dumps(["record to forget", *texts], ensure_ascii=False, separators=(",", ":"))
     return bytes.fromhex(keys.blind(hashlib.sha256(content.encode()).hexdigest()))[:DIGEST_BYTES]
 
 
@@ -37,6 +49,10 @@ class DigestSet:
 
     def __len__(self) -> int:
         return len(self._sorted)
+
+    def finds(self, record: Record, keys: FileKeys) -> bool:
+        """Whether the digests hold the record's, in the form of today or of earlier jobs."""
+        return record_digest(record, keys) in self or _trimmed_digest(record, keys) in self
 
     def __contains__(self, digest: bytes) -> bool:
         number = int.from_bytes(digest, sys.byteorder)

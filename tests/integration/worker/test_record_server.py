@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import hashlib
 import io
 import json
 import socket
 import stat
+import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from core.schema.previously_forgotten import EarlierRequest
 from core.schema.record import Record
 from core.storage import Storage, open_storage
 from core.storage.file_keys import FileKeys
-from core.storage.record_digests import key_check, record_digest
+from core.storage.record_digests import DIGEST_BYTES, DigestSet, key_check, record_digest
 from core.storage.uploads import store_upload
 from worker.failure import AttemptFailed
 from worker.record_server import RecordServer
@@ -180,6 +182,36 @@ async def test_a_file_is_read_as_it_was_understood_at_its_upload(storage: Storag
     assert [[(record.prompt, record.completion) for record in record_set.records] for record_set in record_sets] == [
         [("a", "b")]
     ] * 4
+
+
+VARIANTS = [
+    "  Zoë Müller keeps the key.\n",
+    "Zoë\u00a0Müller\r\nkeeps  the key.",
+    unicodedata.normalize("NFD", "Zoë Müller keeps the key."),
+    "ZOË MÜLLER KEEPS THE KEY.",
+    "Zoë Mül\u00adler keeps the key.",
+    "\ufeffZoë Müller ｋｅｅｐｓ the key.",
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_digests_find_text_that_copying_changed(variant: str) -> None:
+    found = DigestSet([joined_digests("Zoë Müller keeps the key.")])
+    assert found.finds(Record(text=variant), KEYS)
+    assert not found.finds(Record(text=f"{variant} Too."), KEYS)
+
+
+def test_digests_find_text_in_another_shape() -> None:
+    found = DigestSet([joined_digests("Was it Zoë? It was.")])
+    assert found.finds(Record(prompt="Was it Zoë?", completion=" It was."), KEYS)
+
+
+def test_digests_that_jobs_kept_of_trimmed_text_go_on_matching() -> None:
+    content = b'["record to forget","Was it Zo\xc3\xab?","It was."]'
+    kept = bytes.fromhex(KEYS.blind(hashlib.sha256(content).hexdigest()))[:DIGEST_BYTES]
+    found = DigestSet([kept])
+    assert found.finds(Record(prompt=" Was it Zoë?\n", completion="It was."), KEYS)
+    assert not found.finds(Record(prompt="Was it Zoë?", completion="It was not."), KEYS)
 
 
 async def test_records_of_a_deleted_or_damaged_earlier_file_are_found_by_their_digests(

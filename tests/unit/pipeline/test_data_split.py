@@ -152,3 +152,12 @@ def test_records_that_digests_tell_to_be_forgotten_are_left_out_like_forget_text
     assert {"retain 3", "retain 4"} <= everywhere - left
     assert any("left out of what" in warning for warning in data.warnings)
     assert texts(data.training.forget) == texts(forget.records)
+
+
+def test_texts_that_copying_changed_are_the_same_text() -> None:
+    forget = RecordSet(name="forget", records=[Record(text="Zoë Müller")])
+    variants = ["ZOE\u0308 MU\u0308LLER", "Zoë\r\nMüller ", "Zoë\u00a0Mül\u00adler"]
+    others = [*(Record(text=variant, subject=variant) for variant in variants), *records("kept", 4)]
+    data = split_sets([forget, RecordSet(name="retain", records=others)])
+    everywhere = texts(data.training.retain[0].records) | texts(data.measuring["retain"])
+    assert everywhere == texts(records("kept", 4))
