@@ -12,6 +12,7 @@ from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
 from core.unlearning.objectives import fill_training
 from worker.lease import Sessions
+from worker.new_settings import fill_new_settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ async def claim_job(sessions: Sessions, *, worker: str, gpus: int, lease_seconds
             return None
         companions = await shared_runs.companions(session, job)
         await _fill_training(session, [job, *companions])
+        for claimed in (job, *companions):
+            await fill_new_settings(session, claimed)
     return Claim(job, companions, since)
 
 

@@ -15,6 +15,7 @@ from core.schema.models import ReleasePolicy
 from core.schema.policies import JudgedBound, Judgement, Result
 from core.schema.training import Training
 from core.schema.verdict_parts import Reason, Verdict
+from core.unlearning.objectives import METHODS
 
 TRAINING = Training(
     learning_rate=1e-3,
@@ -119,6 +120,9 @@ class Scene:
             "data": [],
             "gpus": 0,
         }
+        method = METHODS.get(values.get("method", columns["method"]))
+        if method is not None:
+            columns["parameters"] = method().model_dump(mode="json")
         row = JobRow(**(columns | values))
         async with self.sessions.begin() as session:
             await jobs.create(session, row, files or [])
