@@ -1,10 +1,13 @@
 """The inputs of a job that a check of its figures lacks, and the figures that cannot be made again without them."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from api.cli.given_files import is_made, measured_as
+from core.evaluation.measurement import ProducedFigures
+from core.evaluation.measurements import MEASUREMENTS
 from core.schema.evaluation import SetName
 from core.schema.jobs import SetUsed
 from core.schema.report import Report
@@ -28,9 +31,11 @@ class MissingInputs:
     """The inputs that a check lacks: sets, models, benchmark tasks, and the text of other requests."""
 
     names: frozenset[SetName]
-    """The sets that are not given, or not all files of them, as options name them."""
+    """The sets of which not all files are given, as options name them."""
+    made: frozenset[SetName]
+    """The sets that the job made itself. Nobody can give them."""
     sets: frozenset[SetName]
-    """The same sets as they are measured: retain text of the kind `general` is measured in `general`."""
+    """The measured sets of which text is missing: retain text of the kind `general` is measured in `general`."""
     before: bool
     retrained: bool
     tasks: bool
@@ -39,34 +44,43 @@ class MissingInputs:
     """Whether other jobs shared the run. Their text can never be given: the report does not name its files."""
     left_out: bool
     """Whether the job left out records that also stand in a missing input. The check would measure them."""
+    out_of_time: frozenset[str]
+    """Measurements that their time limit cut short in the job: how far they come differs from run to run."""
 
     @classmethod
     def of(
         cls,
         report: Report,
-        given: Iterable[tuple[str, str]],
+        matched: Sequence[tuple[SetUsed, Path | None]],
         *,
         before: bool,
         retrained: bool,
         tasks: bool,
     ) -> "MissingInputs":
-        """Compares what the job measured with and what is given: the names and sha256 of the files, and whether each of
-        the others is."""
-        models = [model for model in (report.figures.before, report.figures.after) if model is not None]
-        missing = _missing_sets(report.data, given)
+        """Compares what the job measured with and what is given: the sets with their files, and whether each of the
+        others is."""
+        figures = report.figures
+        models = [model for model in (figures.before, figures.after, figures.retrained) if model is not None]
+        absent = [used for used, path in matched if path is None]
+        made = [used for used in absent if is_made(used)]
+        missing = [used for used in absent if not is_made(used)]
         earlier = bool(report.previously_forgotten) or report.model.start_checkpoint is not None
         shared = bool(report.shared_run)
         overlapping = any(warning.code == "overlapping_sets" for warning in report.warnings)
-        divided = any(used.part is not None for used in report.data)
         return cls(
             names=frozenset(used.name for used in missing),
-            sets=frozenset(_measured_as(used) for used in missing),
+            made=frozenset(used.name for used in made if used.part != "trains"),
+            sets=frozenset(measured_as(used) for used in absent if used.part != "trains"),
             before=report.figures.before is not None and not before,
             retrained=report.figures.retrained is not None and not retrained,
             tasks=any(model.benchmarks for model in models) and not tasks,
             earlier=earlier,
             shared=shared,
-            left_out=divided or (overlapping and (bool(missing) or earlier or shared)),
+            # made text repeats no other set's, so that nothing is left out for it
+            left_out=overlapping and (bool(missing) or earlier or shared),
+            out_of_time=frozenset(
+                cut.measurement for model in models for cut in model.cut_short if cut.reason == "seconds"
+            ),
         )
 
     @property
@@ -76,9 +90,11 @@ class MissingInputs:
         named = (("--before", self.before), ("--retrained-model", self.retrained), ("--benchmark-tasks", self.tasks))
         options += [option for option, missing in named if missing]
         others = (
+            (f"the text that the job made for {', '.join(sorted(self.made))}", bool(self.made)),
             ("the text of earlier requests", self.earlier),
             ("the text of the jobs that shared the run", self.shared),
             ("which records the job left out of its sets", self.left_out),
+            (f"how far {', '.join(sorted(self.out_of_time))} came in the job's time", bool(self.out_of_time)),
         )
         return ", ".join([*options, *(words for words, missing in others if missing)])
 
@@ -92,31 +108,14 @@ class MissingInputs:
             or (self.retrained and _ON_RETRAINED.match(place) is not None)
             or (self.tasks and place.startswith(("benchmarks.", "warnings")))
             or (self.earlier and _ON_EARLIER.match(place) is not None)
+            or any(_is_made_by(name, place) for name in self.out_of_time)
         )
 
 
-def _measured_as(used: SetUsed) -> SetName:
-    """Returns the set in which the records are measured."""
-    return "general" if used.kind == "general" else used.name
-
-
-def _missing_sets(data: Sequence[SetUsed], given: Iterable[tuple[str, str]]) -> list[SetUsed]:
-    """Returns the sets that none of the given files is.
-
-    A set without a digest is one of the files of its name whose digest no set has, as long as these suffice. Where they
-    may be of several kinds, nobody can tell which file is which set, so that all of these sets are missing.
-    """
-    stated = {(used.name, used.sha256) for used in data if used.sha256 is not None}
-    files = list(given)
-    unknown = Counter(name for name, digest in files if (name, digest) not in stated)
-    kinds = Counter(name for name, _ in {(used.name, used.kind) for used in data if used.sha256 is None})
-    missing = []
-    for used in data:
-        if used.sha256 is not None:
-            absent = (used.name, used.sha256) not in files
-        else:
-            absent = kinds[used.name] > 1 or unknown[used.name] == 0
-            unknown[used.name] -= not absent
-        if absent:
-            missing.append(used)
-    return missing
+def _is_made_by(measurement: str, place: str) -> bool:
+    """Returns whether a measurement that its time limit may cut short decides what stands at this place."""
+    produced = MEASUREMENTS[measurement].produces if measurement in MEASUREMENTS else ProducedFigures()
+    first, *parts = re.split(r"[.\[]", place)
+    of_sets = produced.figures if (first == "variants") == bool(produced.variants) else ()
+    names = {*of_sets, *produced.attacks, *produced.across, *produced.curves}
+    return first in (measurement, "cut_short", "warnings", "notes") or not names.isdisjoint(parts)

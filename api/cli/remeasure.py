@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,25 +13,30 @@ from typing import Any, Literal
 import typer
 
 from api.cli.child import ChildFailed, child_events
+from api.cli.given_files import GivenFile, is_made, match_files, unknown_files
 from api.cli.missing_inputs import MissingInputs
 from core.evidence.findings import Findings
 from core.schema.adapters import ADAPTER_CONFIG
 from core.schema.environment import Environment
-from core.schema.evaluation import Measurements
+from core.schema.evaluation import MeasurementChoice, Measurements
 from core.schema.events import EnvironmentReported, Measured
-from core.schema.job_spec import FileRecords, MeasureSpec
+from core.schema.job_spec import FileRecords, MeasureSpec, SetFile
 from core.schema.jobs import SetUsed
 from core.schema.model_shape import UnusableModel, read_shape
 from core.schema.report import Report
 from core.schema.training import Training
 from core.unlearning.eval_tokenization import eval_settings
 
-TIMES = {"seconds", "seconds_of"}
+NO_FIGURES = {"seconds", "seconds_of", "parameters"}
 """Fields of measurements that are no figures."""
+LONGEST = 86_400.0
+"""Seconds that a measurement may take here, where its time limit cut nothing short in the job."""
 RELATIVE, ABSOLUTE = 0.02, 0.02
 """On another kind of machine, or with other versions, a figure may differ by 2 % of itself plus 0.02: rounding differs,
 and a single record that changes its rank moves an AUC of few records by about as much."""
 LISTED = 20
+_HOLDERS = {"sets": 3, "variants": 4, "benchmarks": 3}
+"""So many parts of a figure's place, the model's moment first, name the set or the task that the figure is of."""
 SAME = ("measuring_digest", "libraries", "processor", "device", "cuda", "threads")
 """Fields of an environment that must agree for figures that agree to the last digit."""
 
@@ -40,7 +47,7 @@ class Texts:
 
     forget: Path | None
     retain: Sequence[Path]
-    unseen: Path | None
+    unseen: Sequence[Path]
     general: Path | None
     probes: Path | None
     protected: Path | None
@@ -57,15 +64,26 @@ class NotMeasured(Exception):
 
 def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings) -> None:
     """Makes the figures again and names each that differs. NotMeasured: they cannot be made."""
-    missing = _missing(report, texts)
-    if not _check_texts(report, texts, missing, findings):
+    files = [GivenFile(name, path, _sha256(path)) for name, path in _named_files(texts)]
+    matched = match_files(report.data, files)
+    missing = MissingInputs.of(
+        report,
+        matched,
+        before=texts.before is not None,
+        retrained=texts.retrained is not None,
+        tasks=texts.benchmark_tasks is not None,
+    )
+    if missing.names:
+        named = ", ".join(sorted(missing.names))
+        findings.unchecked.append(f"figures of sets of which not all files are given: {named}")
+    if not _check_files(report.data, files, findings):
         findings.unchecked.append("the figures: they were made from other files than these")
         return
     measured: dict[str, Measurements] = {}
     environment: Environment | None = None
     with tempfile.TemporaryDirectory(prefix="unlearn-") as private:
         try:
-            spec = _spec(report, checkpoint, texts, Path(private))
+            spec = _spec(report, checkpoint, texts, _set_files(matched), missing, Path(private))
             for event in child_events(spec, _child_environment(spec.threads)):
                 if isinstance(event, EnvironmentReported):
                     environment = event
@@ -82,43 +100,43 @@ def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings
         )
 
 
-def _missing(report: Report, texts: Texts) -> MissingInputs:
-    return MissingInputs.of(
-        report,
-        [(name, _sha256(file)) for name, file in _named_files(texts)],
-        before=texts.before is not None,
-        retrained=texts.retrained is not None,
-        tasks=texts.benchmark_tasks is not None,
-    )
-
-
-def _check_texts(report: Report, texts: Texts, missing: MissingInputs, findings: Findings) -> bool:
+def _check_files(data: Sequence[SetUsed], files: Sequence[GivenFile], findings: Findings) -> bool:
     """Compares the files with the digests in the report; returns whether all that are given are the job's."""
     fits = True
-    for name, file in _named_files(texts):
-        stated = {used.sha256 for used in report.data if used.name == name}
-        if not stated:
-            findings.failures.append(f"--{name} {file.name}: the job had no such set")
-            fits = False
-        elif None in stated:
-            findings.unchecked.append(f"whether {file.name} is the job's {name} set: the report holds no digest of it")
-        elif _sha256(file) not in stated:
-            findings.failures.append(f"--{name} {file.name}: it is not the job's file; its sha256 is another")
-            fits = False
-    if missing.names:
-        named = ", ".join(sorted(missing.names))
-        findings.unchecked.append(f"figures of sets of which not all files are given: {named}")
+    for file in files:
+        sets = [used for used in data if used.name == file.name]
+        of_any_text = [used for used in sets if used.sha256 is None and not is_made(used)]
+        option = f"--{file.name} {file.path.name}"
+        if not sets:
+            findings.failures.append(f"{option}: the job had no such set")
+        elif any(used.sha256 == file.sha256 for used in sets):
+            continue
+        elif not of_any_text:
+            made = ", the job made its own" if all(is_made(used) for used in sets) else "; its sha256 is another"
+            findings.failures.append(f"{option}: it is not the job's file{made}")
+        elif len(unknown_files(data, files, file.name)) > len(of_any_text):
+            findings.failures.append(f"{option}: the job had fewer files of this name")
+        else:
+            findings.unchecked.append(
+                f"whether {file.path.name} is the job's {file.name} set: the report holds no digest of it"
+                if len(of_any_text) == 1
+                else f"which of the job's {file.name} sets {file.path.name} is: the report holds no digests of them"
+            )
+            continue
+        fits = False
     return fits
 
 
 def _named_files(texts: Texts) -> Iterator[tuple[str, Path]]:
-    single = {"forget": texts.forget, "unseen": texts.unseen, "general": texts.general}
-    single |= {"probes": texts.probes, "protected": texts.protected}
+    single = {"forget": texts.forget, "general": texts.general, "probes": texts.probes, "protected": texts.protected}
     yield from ((name, file) for name, file in single.items() if file is not None)
     yield from (("retain", file) for file in texts.retain)
+    yield from (("unseen", file) for file in texts.unseen)
 
 
-def _spec(report: Report, checkpoint: Path, texts: Texts, private: Path) -> MeasureSpec:
+def _spec(
+    report: Report, checkpoint: Path, texts: Texts, sets: list[SetFile], missing: MissingInputs, private: Path
+) -> MeasureSpec:
     if report.treatment is None:
         raise NotMeasured("the job was not asked to change a model")
     adapter = (checkpoint / ADAPTER_CONFIG).is_file() and not (checkpoint / "config.json").is_file()
@@ -132,9 +150,9 @@ def _spec(report: Report, checkpoint: Path, texts: Texts, private: Path) -> Meas
         directory=checkpoint.resolve(),
         dtype=texts.dtype,
         training=_settings(report.treatment.training, base or checkpoint),
-        records=_records(report.data, texts),
+        records=FileRecords(sets=sets),
         scratch=private,
-        measure=report.figures.measure,
+        measure=[*report.figures.measure, *_as_made(report, missing.out_of_time)],
         retrained=texts.retrained,
         original=texts.before,
         base=base,
@@ -158,22 +176,28 @@ def _settings(training: Training, model: Path) -> Training:
     return eval_settings(training, context=shape.context)
 
 
-def _records(data: Sequence[SetUsed], texts: Texts) -> FileRecords:
-    """Returns the files, each retain file as the kind that the job used it as."""
-    retain = [used for used in data if used.name == "retain"]
-    kinds = {used.sha256: used.kind for used in retain if used.sha256 is not None}
-    without_digest = {used.kind for used in retain if used.sha256 is None}
-    only_kind = without_digest.pop() if len(without_digest) == 1 else None
-    general = {file for file in texts.retain if kinds.get(_sha256(file), only_kind) == "general"}
-    return FileRecords(
-        forget=texts.forget,
-        retain=[file for file in texts.retain if file not in general],
-        general=[file for file in texts.retain if file in general],
-        only_general=texts.general,
-        unseen=texts.unseen,
-        probes=texts.probes,
-        protected=texts.protected,
-    )
+def _as_made(report: Report, out_of_time: frozenset[str]) -> list[MeasurementChoice]:
+    """Returns the measurements with the parameters that the job made them with, which may differ from those asked for.
+
+    Time limits that cut nothing short are raised, so that they cut nothing short on a slower machine either.
+    """
+    figures = report.figures
+    models = [model for model in (figures.before, figures.after, figures.retrained) if model is not None]
+    made = {name: parameters for model in models for name, parameters in model.parameters.items()}
+    return [
+        MeasurementChoice.model_validate(
+            {"name": name, **parameters}
+            | ({"seconds": LONGEST} if "seconds" in parameters and name not in out_of_time else {})
+        )
+        for name, parameters in made.items()
+    ]
+
+
+def _set_files(matched: Sequence[tuple[SetUsed, Path | None]]) -> list[SetFile]:
+    """Returns the files in the job's order, each used as the job used it."""
+    return [
+        SetFile(name=used.name, path=path, kind=used.kind, part=used.part) for used, path in matched if path is not None
+    ]
 
 
 def _differences(stated: Environment | None, here: Environment | None) -> list[str]:
@@ -186,7 +210,7 @@ def _differences(stated: Environment | None, here: Environment | None) -> list[s
 def _compare(
     report: Report, measured: dict[str, Measurements], missing: MissingInputs, *, exact: bool, findings: Findings
 ) -> None:
-    compared, undecided, failures = 0, 0, list[str]()
+    compared, undecided, failures = 0, list[str](), list[str]()
     for moment in ("before", "after", "retrained"):
         stated: Measurements | None = getattr(report.figures, moment)
         again = measured.get(moment)
@@ -196,11 +220,11 @@ def _compare(
             option = "--retrained-model" if moment == "retrained" else "--before"
             findings.unchecked.append(f"the figures {moment}: name that model with {option}")
             continue
-        expected, found = (dict(_leaves(part.model_dump(mode="json", exclude=TIMES))) for part in (stated, again))
+        expected, found = (dict(_leaves(part.model_dump(mode="json", exclude=NO_FIGURES))) for part in (stated, again))
         for place in expected.keys() | found.keys():
             agree = _agree(expected.get(place), found.get(place), exact=exact)
             if not agree and missing.decides(place):
-                undecided += 1
+                undecided.append(f"{moment}.{place}")
                 continue
             compared += 1
             if not agree:
@@ -208,9 +232,10 @@ def _compare(
                 failures.append(f"{name}: {expected.get(place)} is stated, {found.get(place)} was measured")
     if undecided:
         findings.unchecked.append(
-            f"{undecided} values of figures that are others here, or are not there: they may rest on what is not given"
-            f" ({missing.words})"
+            f"{len(undecided)} values of figures that are others here, or are not there: they may rest on what is not"
+            f" given ({missing.words}):"
         )
+        findings.unchecked += _by_holder(undecided)
     failures.sort()
     findings.failures += failures[:LISTED]
     if len(failures) > LISTED:
@@ -218,6 +243,19 @@ def _compare(
     if not failures:
         how = "to the last digit" if exact else "within the tolerance"
         findings.checked.append(f"{compared} values of figures, made again: they agree {how}")
+
+
+def _by_holder(places: Iterable[str]) -> list[str]:
+    """Returns a line for each set, attack or other holder of figures, with the names of its figures."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for place in places:
+        parts = re.sub(r"\[\d+\]", "", place).split(".")
+        depth = _HOLDERS.get(parts[1], 2)
+        names[".".join(parts[:depth])].update(parts[depth : depth + 1])
+    return [
+        f"  figures.{holder}" + (f": {', '.join(sorted(of_holder))}" if of_holder else "")
+        for holder, of_holder in sorted(names.items())
+    ]
 
 
 def _leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,7 +41,9 @@ def verify(
     retain: Annotated[
         list[Path] | None, typer.Option(exists=True, dir_okay=False, help="The job's retain files. May be repeated.")
     ] = None,
-    unseen: File = None,
+    unseen: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="The job's unseen files. May be repeated.")
+    ] = None,
     general: File = None,
     probes: File = None,
     protected: File = None,
@@ -89,7 +91,7 @@ def verify(
         texts = Texts(
             forget=forget,
             retain=retain or [],
-            unseen=unseen,
+            unseen=unseen or [],
             general=general,
             probes=probes,
             protected=protected,

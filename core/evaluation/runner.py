@@ -42,6 +42,7 @@ def measure_model(
                 left_out.setdefault(" and ".join(sorted(missing)), []).append(measurement.name)
             continue
         before_each(measurement)
+        collected.parameters[measurement.name] = measurement.model_dump(mode="json")
         started = time.monotonic()
         result = _measure(context, measurement, retrained_digest, original)
         _add(collected, result)

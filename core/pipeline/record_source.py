@@ -36,7 +36,7 @@ def _from_socket(source: SocketRecords) -> list[RecordSet]:
 
 
 def _from_files(source: FileRecords) -> list[RecordSet]:
-    sets = []
+    sets = [RecordSet(name=file.name, kind=file.kind, part=file.part, records=_read(file.path)) for file in source.sets]
     if source.forget is not None:
         sets.append(RecordSet(name="forget", records=_read(source.forget)))
     sets += [RecordSet(name="retain", kind="in_distribution", records=_read(file)) for file in source.retain]

@@ -1,5 +1,7 @@
 """What a report does not prove, and how its parts can be checked."""
 
+from collections import Counter
+
 from core.report.glossary import set_words
 from core.schema.report import Report, ReportCheck
 
@@ -66,12 +68,18 @@ def list_caveats(report: Report) -> list[str]:
     return caveats
 
 
-def _texts(report: Report) -> str:
-    """The options that name the models and the files that the job measured with."""
-    named = dict.fromkeys(used.name for used in report.data if not (used.origin or "").startswith("made"))
+def _texts(report: Report, *, trained_on: bool = False) -> str:
+    """The options that name the models, and the files that the job measured with, or `trained_on` as well."""
+    brought = [used for used in report.data if not (used.origin or "").startswith("made")]
+    files = Counter(used.name for used in brought if trained_on or used.part != "trains")
+    options = [
+        f"--{name} {name}{'' if number == 0 else f'-{number + 1}'}.jsonl"
+        for name, count in files.items()
+        for number in range(count)
+    ]
     retrained = [] if report.figures.retrained is None else ["--retrained-model RETRAINED"]
     models = " ".join(["--before MODEL", *retrained])
-    return f"{models}{CONTINUED}{' '.join(f'--{name} {name}.jsonl' for name in named)}"
+    return f"{models}{CONTINUED}{' '.join(options)}"
 
 
 def _command(version: str) -> ReportCheck:
@@ -106,7 +114,7 @@ def list_checks(report: Report) -> list[ReportCheck]:
                 text="That the figures are true: with --remeasure the same command makes every figure again from the"
                 " files and the texts, and names each that differs.",
                 command="unlearn verify statement.json --checkpoint DIR --keys jwks.json --remeasure"
-                f"{CONTINUED}{_texts(report)}",
+                f"{CONTINUED}{_texts(report, trained_on=True)}",
             )
         )
         checks.append(

@@ -104,6 +104,11 @@ class Measurements(MeasurementResult):
     records: dict[SetName, int] = Field(
         default={}, description="The number of records in each set that are kept for measuring."
     )
+    parameters: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="All parameters of each measurement as it was made, by the measurement's name. Empty: the figures"
+        " are from before the service kept them.",
+    )
     seconds: float = Field(description="Seconds that all measurements took.")
     seconds_of: dict[str, float] = Field(default={}, description="Seconds that each measurement took.")
     model_digest: str = Field(description="The digest of the measured model's directory.")

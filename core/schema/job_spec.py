@@ -57,10 +57,20 @@ class SocketRecords(Strict):
     token: str
 
 
+class SetFile(Strict):
+    """A file of one set, as a job uses it."""
+
+    name: SetName
+    path: Path
+    kind: RetainKind | None = None
+    part: Part | None = None
+
+
 class FileRecords(Strict):
     """Files on this machine, of any format that an upload may have, for runs without a server."""
 
     source: Literal["files"] = "files"
+    sets: list[SetFile] = Field(default=[], description="Files of any set, in the order in which a job reads them.")
     forget: Path | None = None
     retain: list[Path] = []
     general: list[Path] = Field(default=[], description="Retain files of kind `general`.")

@@ -32,6 +32,7 @@ class Delivered:
     """The files on the third party's machine, and the service that they came from."""
 
     signing: Signing
+    workers: WorkerSetup
     client: httpx.AsyncClient
     job: str
     folder: Path
@@ -47,6 +48,24 @@ class Delivered:
 
     def records(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
+
+    async def fetch(self, job: str, folder: Path) -> dict[str, Any]:
+        """Waits until a job has succeeded and is signed, saves all that a third party gets of it, and returns it."""
+        client = self.client
+        state = await _wait_until_succeeded(client, job, self.workers)
+        (folder / "statement.json").write_bytes((await fetch_statement(client, job)).content)
+        (folder / "jwks.json").write_bytes((await client.get("/.well-known/jwks.json")).content)
+        (folder / "model.sig").write_bytes((await client.get(f"/v1/jobs/{job}/model-signature")).content)
+        archive = await client.get(f"/v1/jobs/{job}/archive")
+        _unpack(archive.content, folder)
+        return state
+
+
+def _unpack(archive: bytes, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+    (name,) = folder.glob("ckpt-*")
+    name.rename(folder / "checkpoint")
 
 
 def lines(purpose: str) -> str:
@@ -89,22 +108,21 @@ async def delivered(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> A
                     job = answer.json()["id"]
                     early = await client.get(f"/v1/jobs/{job}/statement")
                     assert (early.status_code, early.json()["type"].rpartition(":")[2]) == (409, "no-checkpoint")
-                    await _wait_until_succeeded(client, job, workers)
-                    delivered = Delivered(signing, client, job, folder, base)
-                    await _download(delivered)
+                    delivered = Delivered(signing, workers, client, job, folder, base)
+                    await delivered.fetch(job, folder)
                     yield delivered
                 finally:
                     workers.kill_workers()
                     await engine.dispose()
 
 
-async def _wait_until_succeeded(client: httpx.AsyncClient, job: str, workers: WorkerSetup) -> None:
+async def _wait_until_succeeded(client: httpx.AsyncClient, job: str, workers: WorkerSetup) -> dict[str, Any]:
     async with asyncio.timeout(300):
         while True:
             state: dict[str, Any] = (await client.get(f"/v1/jobs/{job}")).json()
             if state["status"] in ("succeeded", "failed"):
                 assert state["status"] == "succeeded", (state["error"], workers.logs())
-                return
+                return state
             await asyncio.sleep(0.2)
 
 
@@ -118,15 +136,3 @@ async def fetch_statement(client: httpx.AsyncClient, job: str) -> httpx.Response
             assert answer.json()["type"].endswith("not-signed-yet"), answer.text
             assert int(answer.headers["retry-after"]) > 0
             await asyncio.sleep(0.1)
-
-
-async def _download(delivered: Delivered) -> None:
-    client, job, folder = delivered.client, delivered.job, delivered.folder
-    (folder / "statement.json").write_bytes((await fetch_statement(client, job)).content)
-    delivered.keys.write_bytes((await client.get("/.well-known/jwks.json")).content)
-    (folder / "model.sig").write_bytes((await client.get(f"/v1/jobs/{job}/model-signature")).content)
-    archive = await client.get(f"/v1/jobs/{job}/archive")
-    with tarfile.open(fileobj=io.BytesIO(archive.content)) as tar:
-        tar.extractall(folder, filter="data")
-    (name,) = folder.glob("ckpt-*")
-    name.rename(delivered.checkpoint)

@@ -2,18 +2,15 @@
 
 import base64
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.signing.conftest import ROOT
 from tests.integration.statements.conftest import Delivered
+from tests.integration.statements.third_party import failures, verify
 
 
 @pytest.fixture
@@ -23,24 +20,6 @@ def copy(delivered: Delivered, tmp_path: Path) -> Path:
     for name in ("statement.json", "jwks.json"):
         shutil.copy(delivered.folder / name, tmp_path / name)
     return tmp_path
-
-
-def verify(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Runs the command in an environment without any setting of a service; returns exit code and output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "api.cli", "verify", "statement.json", *arguments],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OPENBLAS_CORETYPE": "Haswell"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
-
-
-def failures(output: str) -> list[str]:
-    return [line.removeprefix("FAILED").strip() for line in output.splitlines() if line.startswith("FAILED")]
 
 
 def change_statement(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

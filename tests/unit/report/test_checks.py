@@ -8,10 +8,12 @@ from core.schema.report import Report, ReportCheckpoint, ReportFigures
 MEASURED = Measurements(seconds=1.0, model_digest="0" * 64)
 
 
-def commands(*sets: tuple[str, str], retrained: bool = False) -> list[str]:
+def commands(*sets: tuple[str, str, str | None], retrained: bool = False) -> list[str]:
     data = [
-        SetUsed.model_validate({"name": name, "file": None, "records": 40, "sha256": None, "origin": origin})
-        for name, origin in sets
+        SetUsed.model_validate(
+            {"name": name, "file": None, "records": 40, "sha256": None, "origin": origin, "part": part}
+        )
+        for name, origin, part in sets
     ]
     figures = ReportFigures(measure=[], before=None, after=MEASURED, retrained=MEASURED if retrained else None)
     made = ReportCheckpoint.model_construct()
@@ -20,7 +22,7 @@ def commands(*sets: tuple[str, str], retrained: bool = False) -> list[str]:
 
 
 def test_the_figures_are_made_again_from_the_sets_that_the_job_had() -> None:
-    given = commands(("forget", "request"), ("retain", "model"), ("general", "model"), ("protected", "model"))
+    given = commands(*((name, "model", None) for name in ("forget", "retain", "general", "protected")))
     (again,) = [command for command in given if "--remeasure" in command]
     assert again.endswith(
         "--remeasure --before MODEL --forget forget.jsonl --retain retain.jsonl --general general.jsonl --protected"
@@ -29,6 +31,14 @@ def test_the_figures_are_made_again_from_the_sets_that_the_job_had() -> None:
 
 
 def test_text_that_the_service_made_has_no_file_and_a_retrained_model_is_named() -> None:
-    given = commands(("forget", "request"), ("retain", "made_by_the_model"), retrained=True)
+    given = commands(("forget", "request", None), ("retain", "made_by_the_model", None), retrained=True)
     (again,) = [command for command in given if "--remeasure" in command]
     assert again.endswith("--remeasure --before MODEL --retrained-model RETRAINED --forget forget.jsonl")
+
+
+def test_each_file_of_a_set_has_an_option_and_measuring_needs_none_that_only_trains() -> None:
+    given = commands(("forget", "request", None), ("unseen", "request", "trains"), ("unseen", "model", "measures"))
+    (again,) = [command for command in given if "--remeasure" in command]
+    (measure,) = [command for command in given if "unlearn measure" in command]
+    assert again.endswith("--forget forget.jsonl --unseen unseen.jsonl --unseen unseen-2.jsonl")
+    assert measure.endswith("--forget forget.jsonl --unseen unseen.jsonl")

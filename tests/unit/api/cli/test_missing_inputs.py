@@ -1,11 +1,13 @@
 """Figures that cannot be made again for want of a set, a model or a text."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from api.cli.given_files import GivenFile, match_files
 from api.cli.missing_inputs import MissingInputs
-from core.schema.evaluation import Measurements
+from core.schema.evaluation import CutShort, Measurements
 from core.schema.jobs import JobWarning, SetUsed
 from core.schema.report import Report, ReportFigures, ReportModel
 
@@ -22,7 +24,7 @@ def used(name: str, sha256: str | None, **fields: object) -> SetUsed:
 def report(
     *data: SetUsed, warnings: Sequence[str] = (), shared: Sequence[str] = (), start: str | None = None
 ) -> Report:
-    with_tasks = MEASURED.model_copy(update={"benchmarks": {"task": {}}})
+    with_tasks = MEASURED.model_copy(update={"benchmarks": {"task": {}}, "cut_short": []})
     return Report.model_construct(
         data=list(data),
         figures=ReportFigures(measure=[], before=MEASURED, after=with_tasks, retrained=MEASURED),
@@ -33,14 +35,16 @@ def report(
     )
 
 
-def compare(made: Report, *given: tuple[str, str]) -> MissingInputs:
-    return MissingInputs.of(made, given, before=True, retrained=True, tasks=True)
+def compare(made: Report, *given: tuple[str, str], **models: bool) -> MissingInputs:
+    files = [GivenFile(name, Path(f"{digest}.jsonl"), digest) for name, digest in given]
+    matched = match_files(made.data, files)
+    return MissingInputs.of(made, matched, **({"before": True, "retrained": True, "tasks": True} | models))
 
 
 def missing(*sets: str, before: bool = True, retrained: bool = True, tasks: bool = True) -> MissingInputs:
     made = report(*(used(name, f"digest of {name}") for name in ALL))
     given = [(name, f"digest of {name}") for name in ALL if name not in sets]
-    return MissingInputs.of(made, given, before=before, retrained=retrained, tasks=tasks)
+    return compare(made, *given, before=before, retrained=retrained, tasks=tasks)
 
 
 def test_with_everything_given_every_difference_counts() -> None:
@@ -105,6 +109,41 @@ def test_a_set_without_a_digest_may_be_any_other_file_of_its_name() -> None:
     assert compare(kinds, ("retain", "b"), ("retain", "c")).sets == {"retain", "general"}
 
 
+def test_a_set_that_only_trains_leaves_no_figure_open() -> None:
+    made = report(used("forget", "a"), used("unseen", "b", part="trains"), used("unseen", "c", part="measures"))
+    without = compare(made, ("forget", "a"), ("unseen", "c"))
+    assert without.names == {"unseen"}
+    assert not without.decides("sets.unseen.perplexity.value")
+    assert not without.decides("attacks.loss.auc.value")
+    assert compare(made, ("forget", "a"), ("unseen", "b")).decides("attacks.loss.auc.value")
+
+
+def test_text_that_the_job_made_is_named_and_no_file_is_taken_for_it() -> None:
+    made = report(used("forget", "a"), used("retain", None, origin="made_by_the_model"))
+    without = compare(made, ("forget", "a"), ("retain", "b"))
+    assert without.words == "the text that the job made for retain"
+    assert without.decides("sets.retain.perplexity.value")
+    assert not without.decides("sets.forget.perplexity.value")
+
+
+def test_figures_of_a_measurement_that_ran_out_of_time_in_the_job_are_left_open() -> None:
+    made = report(used("forget", "a"))
+    assert made.figures.after is not None
+    for measurement, reason in (("relearned", "seconds"), ("verbatim", "records"), ("quantized", "seconds")):
+        cut = CutShort.model_validate({"measurement": measurement, "what": "a", "done": 1, "of": 2, "reason": reason})
+        made.figures.after.cut_short.append(cut)
+    without = compare(made, ("forget", "a"))
+    assert without.out_of_time == {"relearned", "quantized"}
+    for place in (
+        "curves.relearned_forget[1].figure.value",
+        "variants.int4.forget.perplexity.low",
+        "cut_short[0].done",
+    ):
+        assert without.decides(place), place
+    for place in ("sets.forget.perplexity.low", "sets.forget.verbatim_rouge_l_recall.value", "attacks.loss.auc.value"):
+        assert not without.decides(place), place
+
+
 OVERLAPPING = ["overlapping_sets"]
 SETS = [used("forget", "a"), used("retain", "b"), used("probes", "c")]
 GIVEN = [("forget", "a"), ("retain", "b"), ("probes", "c")]
@@ -116,7 +155,7 @@ GIVEN = [("forget", "a"), ("retain", "b"), ("probes", "c")]
         (report(*SETS, used("unseen", "d"), warnings=OVERLAPPING), GIVEN),
         (report(*SETS, warnings=OVERLAPPING, start="ckpt-1"), GIVEN),
         (report(*SETS, warnings=OVERLAPPING, shared=["job-2"]), GIVEN),
-        (report(*SETS, used("retain", "d", part="trains")), [*GIVEN, ("retain", "d")]),
+        (report(*SETS, used("retain", "d", part="trains"), warnings=OVERLAPPING), GIVEN),
     ],
 )
 def test_where_records_are_left_out_by_what_is_missing_only_whole_sets_count(
@@ -132,7 +171,14 @@ def test_where_records_are_left_out_by_what_is_missing_only_whole_sets_count(
 
 
 @pytest.mark.parametrize(
-    "made", [report(*SETS, warnings=OVERLAPPING), report(*SETS, start="ckpt-1"), report(*SETS, shared=["job-2"])]
+    "made",
+    [
+        report(*SETS, warnings=OVERLAPPING),
+        report(*SETS, start="ckpt-1"),
+        report(*SETS, shared=["job-2"]),
+        report(*SETS, used("retain", "d", part="trains")),
+        report(*SETS, used("unseen", None, part="trains", origin="made_by_swapping"), warnings=OVERLAPPING),
+    ],
 )
 def test_where_no_record_is_left_out_by_what_is_missing_every_set_counts(made: Report) -> None:
     assert not compare(made, *GIVEN).decides("sets.retain.perplexity.value")
