@@ -27,14 +27,7 @@ async def run(module: str, *paths: Path, seconds: float | None = None) -> Weight
     Kills the process after `seconds` (default: SECONDS), and when the caller is cancelled. Raises NoAnswer.
     """
     limit = SECONDS if seconds is None else seconds
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *map(str, paths)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,
-    )
+    process = await start(module, *map(str, paths))
     try:
         async with asyncio.timeout(limit):
             output, _ = await process.communicate()
@@ -51,6 +44,19 @@ async def run(module: str, *paths: Path, seconds: float | None = None) -> Weight
         raise NoAnswer(f"ended with code {process.returncode}") from None
 
 
-def _environment() -> dict[str, str]:
+async def start(module: str, *arguments: str) -> asyncio.subprocess.Process:
+    """Starts `python -m MODULE ARGUMENTS`, in a session of its own, with a pipe for its standard output."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of such a process."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return inherited | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}

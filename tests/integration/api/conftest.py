@@ -7,6 +7,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from api.models import torch_process
+from tests.integration.api import forked_checks
 from tests.integration.api.answers import undeclared_answers
 from tests.integration.api.service import Service, make_settings, run_service
 
@@ -31,3 +33,15 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client with an admin key of a new organisation."""
     async with service.client() as admin:
         yield admin
+
+
+@pytest.fixture(autouse=True)
+def _forked_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the API fork the processes that load torch, except in tests that use `new_interpreters`."""
+    if "new_interpreters" not in request.fixturenames:
+        monkeypatch.setattr(torch_process, "start", forked_checks.start)
+
+
+@pytest.fixture
+def new_interpreters() -> None:
+    """The API starts the processes that load torch as it does in production."""

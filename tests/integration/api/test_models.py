@@ -33,6 +33,7 @@ async def register(client: httpx.AsyncClient, source: Path | str, **more: Any) -
     return await client.post("/v1/models", json={"id": "m", "source": str(source), **more})
 
 
+@pytest.mark.usefixtures("new_interpreters")
 async def test_a_directory_becomes_ready_with_its_digest_and_shape(service: Service, client: httpx.AsyncClient) -> None:
     directory = write_model(service.roots / uuid4().hex)
     answer = await register(client, directory)
@@ -171,6 +172,7 @@ async def test_constants_of_older_files_are_neither_weights_nor_a_reason_to_refu
     assert (model["status"], model["error"], model["shape"]["parameters"]) == ("ready", None, PARAMETERS)
 
 
+@pytest.mark.usefixtures("new_interpreters")
 async def test_a_process_that_cannot_check_the_weights_fails_the_registration(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

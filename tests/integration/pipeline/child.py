@@ -15,6 +15,7 @@ from pydantic import SecretBytes
 
 from core.schema.events import CHILD_EVENT, ChildEvent
 from core.schema.job_spec import CommonSpec, SealedFolder
+from tests.fork_server import ForkedProcess
 from tests.tiny_model import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "core.pipeline"]
@@ -40,7 +41,7 @@ class Outcome:
 
 @dataclass
 class Child:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
     stderr: IO[str]
     lines: list[str] = field(default_factory=list)
 
@@ -73,18 +74,26 @@ class Child:
 
 
 @contextmanager
-def child(spec: CommonSpec | str, command: Sequence[str] = COMMAND) -> Iterator[Child]:
-    """Starts a child with its spec, and kills it at the end. Standard error is a file, so that it never blocks."""
+def child(spec: CommonSpec | str, command: Sequence[str] | None = None) -> Iterator[Child]:
+    """Starts a child with its spec, and kills it at the end. Standard error is a file, so that it never blocks.
+
+    With a command, the child is a new interpreter; without one, it is forked with everything imported.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        process: subprocess.Popen[str] | ForkedProcess
+        if command is None:
+            process = ForkedProcess("core.pipeline", env=environment, stderr=stderr)
+        else:
+            process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=environment,
+            )
         started = Child(process, stderr)
         try:
             started.write_line(spec if isinstance(spec, str) else spec.model_dump_json())
