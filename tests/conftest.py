@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,16 @@ from tests.servers import new_database, running_stack
 # worker processes of a parallel run inherit a terminal's size, and consoles made at import would keep that width
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distributes `--dist loadfile` by `work_units`."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.work_units import WorkUnits
+
+    return WorkUnits(config, log)
 
 
 @pytest.fixture(scope="session")
