@@ -1,7 +1,7 @@
 """Servers and databases for the tests that ask for them; a run without such tests starts none."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.embedded import Stack
+from core.pipeline.preimport import without_gc
 from core.records.engine import make_engine
 from core.records.migrate import upgrade
 from tests.servers import new_database, running_stack
@@ -16,6 +17,13 @@ from tests.servers import new_database, running_stack
 # worker processes of a parallel run inherit a terminal's size, and consoles made at import would keep that width
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collects the tests without garbage collection, which takes a third of the time of their imports."""
+    with without_gc():
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
