@@ -64,7 +64,7 @@ class NotMeasured(Exception):
 
 def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings) -> None:
     """Makes the figures again and names each that differs. NotMeasured: they cannot be made."""
-    files = [GivenFile(name, path, _sha256(path)) for name, path in _named_files(texts)]
+    files = given_files(texts)
     matched = match_files(report.data, files)
     missing = MissingInputs.of(
         report,
@@ -76,7 +76,7 @@ def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings
     if missing.names:
         named = ", ".join(sorted(missing.names))
         findings.unchecked.append(f"figures of sets of which not all files are given: {named}")
-    if not _check_files(report.data, files, findings):
+    if not check_files(report.data, files, findings):
         findings.unchecked.append("the figures: they were made from other files than these")
         return
     measured: dict[str, Measurements] = {}
@@ -100,7 +100,12 @@ def remeasure(report: Report, checkpoint: Path, texts: Texts, findings: Findings
         )
 
 
-def _check_files(data: Sequence[SetUsed], files: Sequence[GivenFile], findings: Findings) -> bool:
+def given_files(texts: Texts) -> list[GivenFile]:
+    """Returns the files of records with their digests."""
+    return [GivenFile(name, path, _sha256(path)) for name, path in _named_files(texts)]
+
+
+def check_files(data: Sequence[SetUsed], files: Sequence[GivenFile], findings: Findings) -> bool:
     """Compares the files with the digests in the report; returns whether all that are given are the job's."""
     fits = True
     for file in files:
@@ -110,6 +115,7 @@ def _check_files(data: Sequence[SetUsed], files: Sequence[GivenFile], findings: 
         if not sets:
             findings.failures.append(f"{option}: the job had no such set")
         elif any(used.sha256 == file.sha256 for used in sets):
+            findings.checked.append(f"the {file.name} file {file.path.name} is the job's, by its sha256")
             continue
         elif not of_any_text:
             made = ", the job made its own" if all(is_made(used) for used in sets) else "; its sha256 is another"

@@ -10,7 +10,7 @@ from rich.console import Console
 from api.cli.exit_codes import NOT_MEASURED, REFUSED
 from api.cli.output import JsonOption, json_text
 from api.cli.rejudge import check_verdict
-from api.cli.remeasure import NotMeasured, Texts, remeasure
+from api.cli.remeasure import NotMeasured, Texts, check_files, given_files, remeasure
 from core.evidence.audit_log import check_audit_log
 from core.evidence.findings import Findings
 from core.evidence.statement_check import check_statement
@@ -78,6 +78,13 @@ def verify(
         return
     if remeasure_figures and (checkpoint is None or forget is None):
         raise typer.BadParameter("it needs --checkpoint and --forget", param_hint="--remeasure")
+    for option, directory in (
+        ("--before", before),
+        ("--retrained-model", retrained_model),
+        ("--benchmark-tasks", benchmark_tasks),
+    ):
+        if directory is not None and not remeasure_figures:
+            raise typer.BadParameter("without --remeasure nothing is measured with it", param_hint=option)
     statement = check_statement(envelope, findings, keys=key_set, checkpoint=checkpoint)
     if statement is None:
         _finish(findings, as_json=as_json)
@@ -85,22 +92,23 @@ def verify(
     report = statement.predicate.report
     check_verdict(report, findings)
     not_measured = False
+    texts = Texts(
+        forget=forget,
+        retain=retain or [],
+        unseen=unseen or [],
+        general=general,
+        probes=probes,
+        protected=protected,
+        before=before,
+        retrained=retrained_model,
+        dtype=dtype,
+        threads=threads,
+        benchmark_tasks=benchmark_tasks,
+    )
     if not remeasure_figures or checkpoint is None:
+        check_files(report.data, given_files(texts), findings)
         findings.unchecked.append("the figures: --remeasure makes them again from the job's files")
     else:
-        texts = Texts(
-            forget=forget,
-            retain=retain or [],
-            unseen=unseen or [],
-            general=general,
-            probes=probes,
-            protected=protected,
-            before=before,
-            retrained=retrained_model,
-            dtype=dtype,
-            threads=threads,
-            benchmark_tasks=benchmark_tasks,
-        )
         try:
             remeasure(report, checkpoint, texts, findings)
         except NotMeasured as failure:

@@ -8,7 +8,12 @@ from pathlib import Path
 import core
 
 _FOLDERS = ("evaluation", "lm", "schema")
-_FILES = ("pipeline/data_split.py", "pipeline/scorable_records.py", "unlearning/eval_tokenization.py")
+_FILES = (
+    "pipeline/containment.py",
+    "pipeline/data_split.py",
+    "pipeline/scorable_records.py",
+    "unlearning/eval_tokenization.py",
+)
 """The parts of `core` that decide the figures: which records are measured, how they are read, what is computed."""
 
 _LIBRARIES = (

@@ -5,7 +5,7 @@ import hashlib
 import json
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -66,7 +66,11 @@ def find_key(keys: SigningKeySet, kid: str, purpose: Purpose) -> SigningKey:
     key = next((key for key in keys.keys if key.kid == kid), None)
     if key is None:
         raise BadSignature(f"it names the key {kid}, which the key file does not hold")
-    if thumbprint(load_public_key(key.pem)) != kid:
+    try:
+        public_key = load_public_key(key.pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadSignature(f"the key {kid} of the key file cannot be read") from None
+    if thumbprint(public_key) != kid:
         raise BadSignature(f"the key file holds another key under the id {kid}")
     if key.purpose != purpose:
         raise BadSignature(f"the key {kid} is for another purpose ({key.purpose})")

@@ -17,7 +17,9 @@ class StatementSubject(Answer):
     """A file of the checkpoint."""
 
     name: str = Field(description="The file's path in the checkpoint.")
-    digest: dict[Literal["sha256"], str] = Field(description="The sha256 of the file's bytes, in hexadecimal digits.")
+    digest: dict[Literal["sha256"], str] = Field(
+        min_length=1, description="The sha256 of the file's bytes, in hexadecimal digits."
+    )
 
 
 class StatementPredicate(Answer):

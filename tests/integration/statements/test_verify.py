@@ -145,6 +145,39 @@ def test_a_wrong_call_ends_with_2(copy: Path) -> None:
     assert verify(copy)[0] == 2
 
 
+def test_given_files_are_compared_with_the_report_even_where_nothing_is_measured(
+    delivered: Delivered, copy: Path
+) -> None:
+    code, output = verify(copy, *EVERYTHING, "--forget", str(delivered.records("forget")))
+    assert (code, failures(output)) == (0, []), output
+    assert "holds        the forget file forget.jsonl is the job's, by its sha256" in output
+    other = copy / "other.jsonl"
+    other.write_text(delivered.records("forget").read_text() + '{"text": "One more."}\n')
+    code, output = verify(copy, *EVERYTHING, "--forget", str(other))
+    assert code == 1
+    assert failures(output) == ["--forget other.jsonl: it is not the job's file; its sha256 is another"]
+    for option in ("--before", "--retrained-model", "--benchmark-tasks"):
+        code, output = verify(copy, *EVERYTHING, option, str(delivered.base))
+        assert (code, "--remeasure" in output) == (2, True), output
+
+
+def test_a_key_file_with_a_broken_key_and_a_subject_without_a_digest_are_named(copy: Path) -> None:
+    keys = json.loads((copy / "jwks.json").read_text())
+    for key in keys["keys"]:
+        key["pem"] = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    (copy / "broken.json").write_text(json.dumps(keys))
+    code, output = verify(copy, "--keys", "broken.json")
+    assert code == 1
+    assert "cannot be read" in failures(output)[0]
+
+    def change(statement: dict[str, Any]) -> None:
+        statement["subject"][0]["digest"] = {}
+
+    change_statement(copy, change)
+    code, output = verify(copy)
+    assert (code, len(failures(output))) == (1, 1), output
+
+
 def texts(delivered: Delivered) -> list[str]:
     arguments = ["--remeasure", "--before", str(delivered.base), "--threads", "1"]
     for name in ("forget", "retain", "unseen"):

@@ -53,17 +53,17 @@ def test_a_retain_file_without_a_digest_is_used_as_the_kind_that_the_job_used(ki
 )
 def test_a_file_that_is_not_the_job_s_is_named(data: list[SetUsed], words: str) -> None:
     findings = Findings()
-    assert not remeasure._check_files(data, [file("forget", "a")], findings)
+    assert not remeasure.check_files(data, [file("forget", "a")], findings)
     assert findings.failures == [f"--forget a.jsonl: {words}"]
 
 
 def test_files_without_digests_are_not_told_to_be_false_but_more_of_them_than_the_job_had_are() -> None:
     data, findings = [used("retain", None), used("retain", None), used("retain", "c")], Findings()
     files = [file("retain", "a"), file("retain", "b"), file("retain", "c")]
-    assert remeasure._check_files(data, files, findings)
+    assert remeasure.check_files(data, files, findings)
     assert not findings.failures
     assert "which of the job's retain sets a.jsonl is" in findings.unchecked[0]
-    assert not remeasure._check_files(data, [*files, file("retain", "d")], findings)
+    assert not remeasure.check_files(data, [*files, file("retain", "d")], findings)
     assert findings.failures[0] == "--retain a.jsonl: the job had fewer files of this name"
 
 
