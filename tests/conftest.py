@@ -1,5 +1,6 @@
 """Servers and databases for the tests that ask for them; a run without such tests starts none."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
@@ -9,7 +10,6 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.embedded import Stack
-from core.pipeline.preimport import without_gc
 from core.records.engine import make_engine
 from core.records.migrate import upgrade
 from tests.servers import new_database, running_stack
@@ -22,8 +22,11 @@ for size in ("COLUMNS", "LINES"):
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, Any, Any]:
     """Collects the tests without garbage collection, which takes a third of the time of their imports."""
-    with without_gc():
+    gc.disable()
+    try:
         return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
