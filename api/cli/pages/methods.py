@@ -87,9 +87,9 @@ Both take memory for one more gradient, and run on one GPU. An attacker needs we
 holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
 
 The default is `none` for every method. With `both`, the forgotten records keep 6 to 9 times the perplexity that they
-keep without it under 50 steps of the strongest attacks, for 1.31 times the tokens of `calibrated`. But retain
-perplexity ends 4 % above the original's, not 2 %. The default policy allows 5 %, and one small model was measured. So a
-request has to ask for a defence.
+keep without it under 50 steps of the strongest attacks, for 1.31 times the tokens of `calibrated`. But it harms the text
+to keep: retain perplexity ends 4 % above the original's, not 2 %, and on LUME and TOFU 11 and 14 %, where the default
+policy allows 5 %. So a request has to ask for a defence.
 
 ## The methods
 
