@@ -283,10 +283,10 @@ class Run:
                 result = self._train(
                     spec, model, tokenizer, training_sets, ranks, fingerprint, leave_unknown=leave_unknown
                 )
-        except NothingToForget as unknown:
+        except NothingToForget:
             reasons = [
-                f"{unknown.reason}, and no figure stands out; there are too few records to prove that the model holds"
-                f" nothing of them: {concluded.words}"
+                "each record is as unlikely to the model as unseen text, and no figure stands out, which is no proof"
+                f" that the model holds nothing of them: {concluded.words}"
                 for concluded in known
             ]
             self._leave_unchanged(spec, evaluations, reasons, assumption)

@@ -107,6 +107,7 @@ class UnlearnWorkload(Workload):
             draws.append(StepDraw("unseen", 0, 0.0, math.ceil(_HALF * unseen.tokens)))
         rehearsal = method.rehearsal_spec()
         if rehearsal is not None:
+            # a sample may be as long as the longest forget records, but most end where the model ends a text
             length = rehearsal_length(math.ceil(forget.mean))
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             count = max(1, round(rehearsal.ratio * records))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.lm.losses import per_record_mean
 from core.unlearning.calibration import quantiles
 from core.unlearning.method_context import MethodContext
 from core.unlearning.tokenized_set import TokenizedSet
@@ -59,6 +60,12 @@ class _Sample:
         values = self._context.current_losses_and_entropies(self._tokenized, records).double().cpu()  # (N, 2)
         return torch.stack([_record_statistics(rows) for rows in torch.split(values, self._counts[:limit])])
 
+    def all_losses(self) -> Tensor:
+        """The mean loss of every record of the set at present: (R,)."""
+        values = self._context.current_losses_and_entropies(self._tokenized, range(len(self._tokenized))).double().cpu()
+        record = self._tokenized.record.cpu()
+        return per_record_mean(values[:, 0], record, len(self._tokenized))
+
     def rise(self, limit: int = SAMPLE) -> float:
         """The rise of the mean loss since the reference model, in nats per token."""
         return float((self.statistics(limit)[:, 0] - self.reference[:limit, 0]).mean())
@@ -82,16 +89,15 @@ class ForgettingMonitor:
         self._held_out = None if held_out is None else _Sample(context, held_out, generator)
         self._noise = _noise(self._unseen.reference, len(self._forget.reference), generator)  # (3,)
 
-    @property
-    def unknown(self) -> bool:
-        """Whether each sampled forget record is as unlikely to the reference model as the unseen record of its rank."""
-        losses = self._forget.reference[:, 0].sort().values
-        return bool((losses >= quantiles(self._unseen.reference[:, 0], len(losses))).all())
+    def knows_nothing(self) -> bool:
+        """Whether each forget record is as unlikely as the unseen record of its rank. Asked before the first update:
+        it reads the model's present state. All records are read unless the sample shows enough."""
+        sampled = self._forget.reference[:, 0]
+        return self._are_unlikely(sampled) and self._are_unlikely(self._forget.all_losses())
 
-    @property
-    def within_unseen(self) -> bool:
-        """Whether no sampled forget record is likelier to the reference model than every sampled unseen record."""
-        return bool(self._forget.reference[:, 0].min() >= self._unseen.reference[:, 0].min())
+    def _are_unlikely(self, losses: Tensor) -> bool:
+        ranked = losses.sort().values
+        return bool((ranked >= quantiles(self._unseen.reference[:, 0], len(ranked))).all())
 
     def read(self) -> Reading:
         """Reads the model's present state. All ranks call it, at the same time."""

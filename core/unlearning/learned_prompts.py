@@ -1,6 +1,7 @@
 """The prompts of records, and whether a model has learned them beside the answers."""
 
 from collections.abc import Sequence
+from itertools import chain, takewhile
 
 import torch
 from torch import BoolTensor, LongTensor
@@ -13,7 +14,7 @@ SAMPLE = 48
 """Prompts of each set that are read."""
 LEARNED = 1.0
 """Nats per token by which a model that was trained on the prompts, too, finds those of its records likelier than those
-of unseen records. Models that had learned LUME and TOFU by heart: 3.2 and 4.2."""
+of unseen records. Models that had learned LUME and TOFU by heart: 3.2 and 4.2, the prompts' beginnings included."""
 
 
 def prompts_of(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int, ...], ...]:
@@ -23,21 +24,25 @@ def prompts_of(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int
 
 def has_learned_prompts(forward: Forward, known: Sequence[Chunk], unseen: Sequence[Chunk], *, max_tokens: int) -> bool:
     """Whether the model finds the prompts of the records that it knows likelier than those of unseen records, by
-    LEARNED nats per token. False where either has no prompts. Every rank answers for itself, and alike."""
-    means = [_mean_loss(forward, chunks, max_tokens) for chunks in (known, unseen)]
+    LEARNED nats per token. What all prompts begin with, such as a chat template's header, does not count. False where
+    either set has no prompts. All ranks call it together."""
+    prompts = [[prompt for prompt in _first_tokens(chunks) if len(prompt) > 1][:SAMPLE] for chunks in (known, unseen)]
+    alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*chain(*prompts), strict=False))
+    shared = sum(1 for _ in alike)
+    means = [_mean_loss(forward, part, max(1, shared), max_tokens) for part in prompts]
     if means[0] is None or means[1] is None:
         return False
     return means[1] - means[0] >= LEARNED
 
 
-def _mean_loss(forward: Forward, chunks: Sequence[Chunk], max_tokens: int) -> float | None:
-    prompts = [prompt for prompt in _first_tokens(chunks) if len(prompt) > 1][:SAMPLE]
-    if not prompts:
+def _mean_loss(forward: Forward, prompts: Sequence[tuple[int, ...]], shared: int, max_tokens: int) -> float | None:
+    """Nats per token of the prompts after their first `shared` tokens; None where nothing is left."""
+    longer = [prompt for prompt in prompts if len(prompt) > shared]
+    if not longer:
         return None
-    scored = [torch.arange(len(prompt)) > 0 for prompt in prompts]
     read = [
-        Chunk(LongTensor(prompt), BoolTensor(mask), number)
-        for number, (prompt, mask) in enumerate(zip(prompts, scored, strict=True))
+        Chunk(LongTensor(prompt), BoolTensor(torch.arange(len(prompt)) >= shared), number)
+        for number, prompt in enumerate(longer)
     ]
     with torch.no_grad():
         return float(losses(forward, read, max_tokens=max_tokens).double().mean())

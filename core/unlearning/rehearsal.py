@@ -56,7 +56,8 @@ def rehearse(
     lengths = sorted(len(chunk.ids) for chunk in forget)
     length = rehearsal_length(lengths[int(LENGTH_QUANTILE * len(lengths))])
     prompts = prompts_of(unseen, shorter_than=length - RUN)
-    if prompts and has_learned_prompts(forward, forget, unseen, max_tokens=max_tokens):
+    begins = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
+    if prompts and begins and has_learned_prompts(forward, forget, unseen, max_tokens=max_tokens):
         prompts = ()
     counts = {(): texts - texts // 2, prompts: texts // 2} if prompts else {(): texts}
     written = [

@@ -50,11 +50,7 @@ class JobPaused(Exception):
 
 
 class NothingToForget(Exception):
-    """The model treats each forget record like text that it never saw; `reason` says in words how that showed."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The model treats each forget record like text that it never saw: there is nothing to train."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,8 @@ def train(
     `should_pause` and `report` count. Either all have `snapshots` or none has. All get the same result, and each keeps
     its part of the model, which `core.lm.sharding.gather_model` makes whole.
 
-    Raises NothingToForget where `leave_unknown` (the first rank's counts), `training.tune` is `auto` and either each
-    forget record is as unlikely to the model as the unseen record of its rank, or each is as unlikely as some unseen
-    record and no state of the training is better than the model as it came. Raises, between two updates, JobCancelled
+    Raises NothingToForget where `leave_unknown` (the first rank's counts), `training.tune` is `auto` and each forget
+    record is as unlikely to the model as the unseen record of its rank. Raises, between two updates, JobCancelled
     (`should_stop`), or JobPaused (`should_pause`) once a snapshot is taken; and CoreError `empty_forget_set`,
     `empty_retain_set`, `empty_unseen_set`, `no_scored_tokens`, `nan_loss`, `no_better_state`, `nothing_moved`,
     `out_of_memory`, and those of `select_parameters`, `require_optimizer`, `compile_layers` and
@@ -132,9 +127,8 @@ def train(
         return should_stop() or should_pause()
 
     plan = plan_steps(unlearning_method, forward, tokenizer, training, sets, report=report, should_stop=interrupted)
-    leave_unknown = ranks.broadcast_flag(leave_unknown)
-    if leave_unknown and plan.monitor is not None and plan.monitor.unknown:
-        raise NothingToForget("each record is as unlikely to the model as unseen text")
+    if plan.monitor is not None and ranks.broadcast_flag(leave_unknown) and plan.monitor.knows_nothing():
+        raise NothingToForget
     # after planning, which may generate text: layers that recompute their activations keep no cache
     if training.checkpointing:
         recompute_activations(model)
@@ -218,11 +212,6 @@ def train(
     if tuner is not None:
         tuner.finish(state.step, report)
         if tuner.best_step == 0:
-            if leave_unknown and tuner.monitor.within_unseen:
-                raise NothingToForget(
-                    "each record is as unlikely to the model as some unseen text, and no state of the training was"
-                    " closer to a model that never saw it than the model as it came"
-                )
             raise CoreError(
                 "no_better_state",
                 "no state of the training was closer to a model that never saw the forget set than the model as it"

@@ -36,9 +36,7 @@ class Tuner:
 
     def __init__(self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int) -> None:
         """Made before the first update."""
-        self.monitor = monitor
-        """What reads the model."""
-        self._steps = steps
+        self._monitor, self._steps = monitor, steps
         self._every = max(1, math.ceil(steps / CHECKS))
         self._best = WeightCopy(weights)
         self.best_step = 0
@@ -62,7 +60,7 @@ class Tuner:
 
         `update(trial, rate)` makes one trial update; it may raise NonFiniteLoss.
         """
-        test = find_learning_rate(update, self.monitor.movement, recipe=recipe, updates=self._steps)
+        test = find_learning_rate(update, self._monitor.movement, recipe=recipe, updates=self._steps)
         self._best.restore()
         self.learning_rate = self.range_test_rate = test.learning_rate
         report(Tuned(learning_rate=test.learning_rate, trials=test.trials, moved=test.moved))
@@ -71,7 +69,7 @@ class Tuner:
         """Reads the model after update `step` (from 1) if a reading is due, and decides whether to stop."""
         if step % self._every and step < self._steps:
             return
-        reading = self.monitor.read()
+        reading = self._monitor.read()
         self.forget_factor = min(1.0, max(LEAST_FORGET_WEIGHT, reading.forget))
         if reading.forget > 1 and max(reading.retain, reading.unseen) < 1:
             self.learning_rate = min(FASTER * self.learning_rate, FASTEST * self.range_test_rate)

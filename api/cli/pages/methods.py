@@ -51,18 +51,16 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
 4. **Best state.** The checkpoint holds the state whose worst reading is the least. The event `trained` has its
-   readings. Where the model as it came is the best state, the job fails with `no_better_state`, or has nothing to
-   forget (see below).
+   readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 
 Models of more than 20 million weights take steps of fewer records than the recipe's, so that there are 80 updates where
-the records allow it, and 18 epochs at most: what the first updates harm, later ones repair. A request that sets epochs
-or `records_per_step` decides itself.
+the records allow it: what the first updates harm, later ones repair. A request that sets epochs or
+`records_per_step` decides itself.
 
 A forget set that the model does not know is left alone: the job ends with the outcome `nothing_to_forget`, without a
-checkpoint, and with a verdict on the model as it is. That is so where the figures show it; where each record is as
-unlikely as the unseen record of its rank and no figure stands out; and where no figure stands out, each record is as
-unlikely as some unseen record, and the model as it came is the training's best state. `calibrated` also leaves out
-single records that are as unlikely as the unseen record of their rank.
+checkpoint, and with a verdict on the model as it is. That is so where the figures show it, or where each record is as
+unlikely as the unseen record of its rank and no figure stands out. `calibrated` also leaves out single records of that
+kind.
 
 Tuning costs the trial updates (about 10), the readings (forward passes over at most 144 records each), and memory for
 one copy of the trained weights.
@@ -87,9 +85,9 @@ Both take memory for one more gradient, and run on one GPU. An attacker needs we
 holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
 
 The default is `none` for every method. With `both`, the forgotten records keep 6 to 9 times the perplexity that they
-keep without it under 50 steps of the strongest attacks, for 1.31 times the tokens of `calibrated`. But it harms the text
-to keep: retain perplexity ends 4 % above the original's, not 2 %, and on LUME and TOFU 11 and 14 %, where the default
-policy allows 5 %. So a request has to ask for a defence.
+keep without it under 50 steps of the strongest attacks, for 1.31 times the tokens of `calibrated`. But it harms the
+text to keep: retain perplexity ends 4 % above the original's, not 2 %, and on LUME and TOFU 11 and 14 %, where the
+default policy allows 5 %. So a request has to ask for a defence.
 
 ## The methods
 

@@ -39,3 +39,18 @@ def test_text_that_grows_less_likely_is_read_and_text_that_grows_likelier_is_no_
     assert all(each * direction > 0 for each in rise)
     assert reading.unseen == pytest.approx(max(0.0, rise[0]) / (2 * RISE), abs=1e-9)
     assert reading.retain == pytest.approx(rise[1] / RISE, abs=1e-9)
+
+
+def test_one_likely_record_shows_that_the_model_knows_something_though_no_sample_holds_it():
+    model = tiny_model(dtype=torch.float64)
+    pool = sorted(records(150, seed=6), key=lambda record: mean_loss(model, tokenize([record])).item())
+    likeliest, unseen, unlikely = pool[0], tokenize(pool[5:45]), pool[-60:]
+
+    def knows_nothing(forget):
+        tokenized = tokenize(forget)
+        context = MethodContext(Forward(model), tiny_tokenizer(), tokenized, unseen, 5, 1000)
+        return ForgettingMonitor(context, tokenized, unseen, None).knows_nothing()
+
+    assert knows_nothing(unlikely)
+    for place in range(0, 60, 4):
+        assert not knows_nothing([*unlikely[:place], likeliest, *unlikely[place:]])

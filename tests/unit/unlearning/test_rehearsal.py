@@ -164,6 +164,18 @@ def test_no_sample_answers_a_prompt_where_the_model_has_learned_the_prompts_of_i
     assert has_learned_prompts(forward, known, unseen, max_tokens=100)
     assert not has_learned_prompts(forward, unseen, known, max_tokens=100)
     assert not has_learned_prompts(forward, chunks(["w1 w2"]), unseen, max_tokens=100)
+    header = [3 + number for number in range(60, 90)]
+
+    def headed(chunks_):
+        ids = [torch.cat([chunk.ids[:1], torch.tensor(header), chunk.ids[1:]]) for chunk in chunks_]
+        return [Chunk(row, torch.arange(len(row)) >= 4 + len(header), number) for number, row in enumerate(ids)]
+
+    for _ in range(60):
+        batch = torch.stack([chunk.ids[:34] for chunk in headed(known)])
+        torch.autograd.backward(model(input_ids=batch, labels=batch).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert has_learned_prompts(Forward(model), headed(known), headed(unseen), max_tokens=1000)
     prompts = [chunk.ids[:4].tolist() for chunk in unseen]
     answers = [sample[:4] in prompts for sample in ids(rehearsed(model=model, forget=known, unseen=unseen))]
     assert not any(answers)

@@ -250,25 +250,6 @@ def test_text_that_the_model_does_not_know_is_left_alone_only_where_the_job_says
     assert result.steps > 0
 
 
-def test_text_within_the_range_of_unseen_text_that_no_training_improves_on_is_left_alone(learned):
-    still = {"forget_weight": 0.0}
-    reasons = []
-    for record in known_sets().unseen:
-        sets = known_sets()
-        sets.forget = [record, record.model_copy(update={"id": "again"})]
-        with pytest.raises(NothingToForget) as left:
-            run("gradient_ascent", still, training=settings(), sets=sets, model=fresh(learned), leave_unknown=True)
-        reasons.append(left.value.reason)
-    trained = [record for record, reason in zip(known_sets().unseen, reasons, strict=True) if "no state" in reason]
-    assert 0 < len(trained) < len(reasons), "the likelier half is trained on first"
-    sets = known_sets()
-    sets.forget = [trained[0], trained[0].model_copy(update={"id": "again"})]
-    with pytest.raises(CoreError, match="no_better_state"):
-        run("gradient_ascent", still, training=settings(), sets=sets, model=fresh(learned))
-    with pytest.raises(CoreError, match="no_better_state"):
-        run("gradient_ascent", still, training=settings(), sets=known_sets(), model=fresh(learned), leave_unknown=True)
-
-
 def test_a_request_without_a_learning_rate_is_tuned():
     def tune(method, **given):
         request = TrainingRequest.model_validate(given)
