@@ -54,8 +54,8 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
    readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 
 Models of more than 20 million weights take steps of fewer records than the recipe's, so that there are 80 updates where
-the records allow it: what the first updates harm, later ones repair. A request that sets epochs or
-`records_per_step` decides itself.
+the records allow it, and 18 epochs at most: what the first updates harm, later ones repair. A request that sets epochs
+or `records_per_step` decides itself.
 
 A forget set that the model does not know is left alone: the job ends with the outcome `nothing_to_forget`, without a
 checkpoint, and with a verdict on the model as it is. That is so where the figures show it, or where each record is as

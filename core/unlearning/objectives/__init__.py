@@ -19,6 +19,9 @@ MANY_TUNED_UPDATES = 80
 recipe's epochs. What the first updates harm, later ones repair: by 20 updates of twelve records, a model of 135 million
 weights came to a forget perplexity of 2.9, by 80 of three to 5.1, with the same harm to the text to keep."""
 
+MOST_TUNED_EPOCHS = 18
+"""Epochs of such a training at most: its steps take so few records that further epochs cost more than they bring."""
+
 
 def _discovered() -> dict[str, type[Method]]:
     methods = {}
@@ -96,6 +99,7 @@ def fill_training(
     filled |= request.model_dump(exclude_none=True)
     if filled["tune"] == "auto" and request.epochs is None:
         if request.records_per_step is None and parameters > _SMALL_PARAMETERS:
+            filled["epochs"] = min(filled["epochs"], MOST_TUNED_EPOCHS)
             most = forget_records * filled["epochs"] // MANY_TUNED_UPDATES
             filled["records_per_step"] = max(1, min(filled["records_per_step"], most))
         per_epoch = steps_per_epoch(max(1, forget_records), filled["records_per_step"])
