@@ -70,13 +70,14 @@ def list_caveats(report: Report) -> list[str]:
 
 def _texts(report: Report, *, trained_on: bool = False) -> str:
     """The options that name the models, and the files that the job measured with, or `trained_on` as well."""
-    brought = [used for used in report.data if not (used.origin or "").startswith("made")]
-    files = Counter(used.name for used in brought if trained_on or used.part != "trains")
-    options = [
-        f"--{name} {name}{'' if number == 0 else f'-{number + 1}'}.jsonl"
-        for name, count in files.items()
-        for number in range(count)
-    ]
+    options, numbers = list[str](), Counter[str]()
+    for used in report.data:
+        if (used.origin or "").startswith("made"):
+            continue
+        numbers[used.name] += 1  # files that only train are counted too: a file has one name in all commands
+        if trained_on or used.part != "trains":
+            number = numbers[used.name]
+            options.append(f"--{used.name} {used.name}{'' if number == 1 else f'-{number}'}.jsonl")
     retrained = [] if report.figures.retrained is None else ["--retrained-model RETRAINED"]
     models = " ".join(["--before MODEL", *retrained])
     return f"{models}{CONTINUED}{' '.join(options)}"

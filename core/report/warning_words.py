@@ -31,8 +31,8 @@ WARNINGS: Mapping[str, str] = {
     " with it are not judged.",
     "retain_smaller_than_forget": "Few records to keep serve the training, so that the model may learn them by heart.",
     "samples_not_kept": "Texts that the model wrote could not be kept for later jobs. This does not change the result.",
-    "settings_added": "The program was renewed while the job waited, and the new version has settings that the old one"
-    " had not.",
+    "settings_added": "The program was renewed while the job waited, and the new version has settings that the old"
+    " version did not have.",
     "small_sample": "Some figures rest on few records and say little: their intervals show how little.",
     "snapshot_failed": "The state of the training could not be stored at some point. This does not change the result.",
     "snapshot_not_used": "A stored state of the training could not be used, and that part was done again. This does not"

@@ -23,7 +23,7 @@ from core.schema.strict import Answer
 from core.schema.training import Training
 from core.schema.verdict_parts import Part, Reason, Verdict
 
-VERSION = 7
+VERSION = 8
 """Rises when a field is added, removed or gets another meaning, or when a sentence of a report changes."""
 
 AttemptEnd = Literal["succeeded", "failed", "cancelled", "paused", "requeued"]

@@ -36,9 +36,9 @@ def test_text_that_the_service_made_has_no_file_and_a_retrained_model_is_named()
     assert again.endswith("--remeasure --before MODEL --retrained-model RETRAINED --forget forget.jsonl")
 
 
-def test_each_file_of_a_set_has_an_option_and_measuring_needs_none_that_only_trains() -> None:
+def test_each_file_has_one_name_in_all_commands_and_measuring_needs_none_that_only_trains() -> None:
     given = commands(("forget", "request", None), ("unseen", "request", "trains"), ("unseen", "model", "measures"))
     (again,) = [command for command in given if "--remeasure" in command]
     (measure,) = [command for command in given if "unlearn measure" in command]
     assert again.endswith("--forget forget.jsonl --unseen unseen.jsonl --unseen unseen-2.jsonl")
-    assert measure.endswith("--forget forget.jsonl --unseen unseen.jsonl")
+    assert measure.endswith("--forget forget.jsonl --unseen unseen-2.jsonl")
