@@ -206,6 +206,11 @@ def test_digests_find_text_in_another_shape() -> None:
     assert found.finds(Record(prompt="Was it Zoë?", completion=" It was."), KEYS)
 
 
+def test_the_digest_of_a_text_stays_the_same_for_good() -> None:
+    text = "  Was it ZO\u00cb\u2764\ufe0f?\r\nIt\u3164 was \ufb01ve\u00ad: 10\u2075."
+    assert record_digest(Record(text=text), KEYS) == bytes.fromhex("eddd992ecf5b5603")
+
+
 def test_digests_that_jobs_kept_of_trimmed_text_go_on_matching() -> None:
     content = b'["record to forget","Was it Zo\xc3\xab?","It was."]'
     kept = bytes.fromhex(KEYS.blind(hashlib.sha256(content).hexdigest()))[:DIGEST_BYTES]
