@@ -1,14 +1,14 @@
 """The inputs of a job that a check of its figures lacks, and the figures that cannot be made again without them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from api.cli.given_files import is_made, measured_as
 from core.evaluation.measurement import ProducedFigures
 from core.evaluation.measurements import MEASUREMENTS
-from core.schema.evaluation import SetName
+from core.schema.evaluation import Measurements, SetName
 from core.schema.jobs import SetUsed
 from core.schema.report import Report
 
@@ -45,7 +45,7 @@ class MissingInputs:
     left_out: bool
     """Whether the job left out records that also stand in a missing input. The check would measure them."""
     out_of_time: frozenset[str]
-    """Measurements that their time limit cut short in the job: how far they come differs from run to run."""
+    """Measurements that their time limit cut short in the job, on one of its models at least."""
 
     @classmethod
     def of(
@@ -78,9 +78,7 @@ class MissingInputs:
             shared=shared,
             # made text repeats no other set's, so that nothing is left out for it
             left_out=overlapping and (bool(missing) or earlier or shared),
-            out_of_time=frozenset(
-                cut.measurement for model in models for cut in model.cut_short if cut.reason == "seconds"
-            ),
+            out_of_time=measurements_out_of_time(models),
         )
 
     @property
@@ -98,8 +96,11 @@ class MissingInputs:
         )
         return ", ".join([*options, *(words for words, missing in others if missing)])
 
-    def decides(self, place: str) -> bool:
-        """Returns whether the figure at this place may be another one for want of what is not given."""
+    def decides(self, place: str, out_of_time: Collection[str] = ()) -> bool:
+        """Returns whether the figure at this place may be another one for want of what is not given, or of time.
+
+        `out_of_time` names the measurements that ran out of time on the figure's model, or on one that it rests on.
+        """
         own = _BY_ITSELF.fullmatch(place)
         return (
             (bool(self.sets) and place != "model_digest" and (own is None or own["set"] in self.sets))
@@ -108,8 +109,13 @@ class MissingInputs:
             or (self.retrained and _ON_RETRAINED.match(place) is not None)
             or (self.tasks and place.startswith(("benchmarks.", "warnings")))
             or (self.earlier and _ON_EARLIER.match(place) is not None)
-            or any(_is_made_by(name, place) for name in self.out_of_time)
+            or any(_is_made_by(name, place) for name in out_of_time)
         )
+
+
+def measurements_out_of_time(models: Iterable[Measurements]) -> frozenset[str]:
+    """Returns the measurements that their time limit cut short: how far they come differs from run to run."""
+    return frozenset(cut.measurement for model in models for cut in model.cut_short if cut.reason == "seconds")
 
 
 def _is_made_by(measurement: str, place: str) -> bool:

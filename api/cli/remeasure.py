@@ -14,7 +14,7 @@ import typer
 
 from api.cli.child import ChildFailed, child_events
 from api.cli.given_files import GivenFile, is_made, match_files, unknown_files
-from api.cli.missing_inputs import MissingInputs
+from api.cli.missing_inputs import MissingInputs, measurements_out_of_time
 from core.evidence.findings import Findings
 from core.schema.adapters import ADAPTER_CONFIG
 from core.schema.environment import Environment
@@ -30,7 +30,7 @@ from core.unlearning.eval_tokenization import eval_settings
 NO_FIGURES = {"seconds", "seconds_of", "parameters"}
 """Fields of measurements that are no figures."""
 LONGEST = 86_400.0
-"""Seconds that a measurement may take here, where its time limit cut nothing short in the job."""
+"""Seconds that a measurement may take here at least, where its time limit cut nothing short in the job."""
 RELATIVE, ABSOLUTE = 0.02, 0.02
 """On another kind of machine, or with other versions, a figure may differ by 2 % of itself plus 0.02: rounding differs,
 and a single record that changes its rank moves an AUC of few records by about as much."""
@@ -186,14 +186,23 @@ def _as_made(report: Report, out_of_time: frozenset[str]) -> list[MeasurementCho
     """Returns the measurements with the parameters that the job made them with, which may differ from those asked for.
 
     Time limits that cut nothing short are raised, so that they cut nothing short on a slower machine either.
+    NotMeasured: the models were measured with different parameters. One run measures all of them with the same.
     """
     figures = report.figures
     models = [model for model in (figures.before, figures.after, figures.retrained) if model is not None]
-    made = {name: parameters for model in models for name, parameters in model.parameters.items()}
+    made: dict[str, dict[str, Any]] = {}
+    for model in models:
+        for name, parameters in model.parameters.items():
+            if made.setdefault(name, parameters) != parameters:
+                raise NotMeasured(f"the job made {name} with other parameters on one model than on another")
     return [
         MeasurementChoice.model_validate(
             {"name": name, **parameters}
-            | ({"seconds": LONGEST} if "seconds" in parameters and name not in out_of_time else {})
+            | (
+                {"seconds": max(LONGEST, parameters["seconds"])}
+                if "seconds" in parameters and name not in out_of_time
+                else {}
+            )
         )
         for name, parameters in made.items()
     ]
@@ -217,6 +226,8 @@ def _compare(
     report: Report, measured: dict[str, Measurements], missing: MissingInputs, *, exact: bool, findings: Findings
 ) -> None:
     compared, undecided, failures = 0, list[str](), list[str]()
+    cut_here = measurements_out_of_time(measured.values()) - missing.out_of_time
+    too_slow = f"how far {', '.join(sorted(cut_here))} would have come here with more time" if cut_here else ""
     for moment in ("before", "after", "retrained"):
         stated: Measurements | None = getattr(report.figures, moment)
         again = measured.get(moment)
@@ -226,10 +237,13 @@ def _compare(
             option = "--retrained-model" if moment == "retrained" else "--before"
             findings.unchecked.append(f"the figures {moment}: name that model with {option}")
             continue
+        # figures of the model after the job are compared with those of the model before
+        compared_with = (report.figures.before, measured.get("before")) if moment == "after" else ()
+        out_of_time = measurements_out_of_time(model for model in (stated, again, *compared_with) if model is not None)
         expected, found = (dict(_leaves(part.model_dump(mode="json", exclude=NO_FIGURES))) for part in (stated, again))
         for place in expected.keys() | found.keys():
             agree = _agree(expected.get(place), found.get(place), exact=exact)
-            if not agree and missing.decides(place):
+            if not agree and missing.decides(place, out_of_time):
                 undecided.append(f"{moment}.{place}")
                 continue
             compared += 1
@@ -239,7 +253,7 @@ def _compare(
     if undecided:
         findings.unchecked.append(
             f"{len(undecided)} values of figures that are others here, or are not there: they may rest on what is not"
-            f" given ({missing.words}):"
+            f" given ({', '.join(filter(None, (missing.words, too_slow)))}):"
         )
         findings.unchecked += _by_holder(undecided)
     failures.sort()

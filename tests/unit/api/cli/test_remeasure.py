@@ -6,11 +6,12 @@ import pytest
 
 from api.cli import remeasure
 from api.cli.given_files import GivenFile, match_files
+from api.cli.missing_inputs import MissingInputs
 from core.evaluation.measurements import MEASUREMENTS, resolve_measurements
 from core.evidence.findings import Findings
-from core.schema.evaluation import MeasurementChoice, Measurements
+from core.schema.evaluation import CutShort, Figure, MeasurementChoice, Measurements, StepFigure
 from core.schema.jobs import SetUsed
-from core.schema.report import Report, ReportFigures
+from core.schema.report import Report, ReportFigures, ReportModel
 
 
 def used(name: str, sha256: str | None, **fields: object) -> SetUsed:
@@ -74,6 +75,71 @@ def test_measurements_are_made_as_the_job_made_them_without_a_limit_of_time_that
     cloze, relearned = resolve_measurements(remeasure._as_made(report, frozenset({"relearned"})))
     assert (cloze.model_dump()["samples"], cloze.time_limit) == (1, remeasure.LONGEST)
     assert (relearned.model_dump()["steps"], relearned.time_limit) == (7, 300.0)
+
+
+def test_a_limit_of_time_beyond_a_day_is_not_lowered() -> None:
+    parameters = {"benchmarks": {"tasks": ["arc_easy"], "seconds": 604_800.0}}
+    after = Measurements(seconds=1.0, model_digest="0", parameters=parameters)
+    report = Report.model_construct(figures=ReportFigures(measure=[], before=None, after=after, retrained=None))
+    (choice,) = remeasure._as_made(report, frozenset())
+    assert choice.parameters["seconds"] == 604_800.0
+
+
+def test_models_that_were_measured_with_other_parameters_are_refused_by_the_measurement_s_name() -> None:
+    before, after = (
+        Measurements(seconds=1.0, model_digest="0", parameters={"cloze": {"samples": samples}}) for samples in (1, 2)
+    )
+    report = Report.model_construct(figures=ReportFigures(measure=[], before=before, after=after, retrained=None))
+    with pytest.raises(remeasure.NotMeasured, match="cloze with other parameters"):
+        remeasure._as_made(report, frozenset())
+
+
+def relearned(value: float, *, cut: bool) -> Measurements:
+    """A model's figures, of which relearning alone is measured: to the end, or until its time was up."""
+    short = CutShort(measurement="relearned", what="forget", done=1, of=2, reason="seconds")
+    figure = Figure(value=value, low=None, high=None, records=4)
+    return Measurements(
+        seconds=1.0,
+        model_digest="0",
+        curves={"relearned_forget": [StepFigure(step=1, figure=figure)]},
+        cut_short=[short] if cut else [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("cut_in_job", "cut_here", "false"),
+    [
+        ((), (), {"before", "after", "retrained"}),
+        (("after",), ("after",), {"before", "retrained"}),
+        (("retrained",), (), {"before", "after"}),
+        ((), ("retrained",), {"before", "after"}),
+        (("before",), ("before",), {"retrained"}),
+    ],
+)
+def test_a_measurement_that_ran_out_of_time_on_a_model_leaves_open_the_figures_that_rest_on_that_model(
+    cut_in_job: tuple[str, ...], cut_here: tuple[str, ...], false: set[str]
+) -> None:
+    stated, again = (
+        {moment: relearned(value, cut=moment in cut) for moment in ("before", "after", "retrained")}
+        for value, cut in ((1.0, cut_in_job), (2.0, cut_here))
+    )
+    report = Report.model_construct(
+        figures=ReportFigures(measure=[], **stated),
+        data=[],
+        previously_forgotten=[],
+        warnings=[],
+        shared_run=[],
+        model=ReportModel.model_construct(start_checkpoint=None),
+    )
+    missing, findings = MissingInputs.of(report, [], before=True, retrained=True, tasks=True), Findings()
+    remeasure._compare(report, again, missing, exact=True, findings=findings)
+    named = {
+        failure.split(".")[1]
+        for failure in findings.failures
+        if ".curves.relearned_forget[0].figure.value: " in failure
+    }
+    assert named == false
+    assert any("how far relearned" in line for line in findings.unchecked) == bool(cut_in_job or cut_here)
 
 
 @pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"benchmarks"}))
