@@ -1,4 +1,4 @@
-"""What one process of a parallel run gets as a whole: a file, or a folder whose tests share a setup of many seconds."""
+"""Units of a parallel test run: a file, or a folder whose tests share a slow setup. One process runs each."""
 
 from xdist.scheduler import LoadFileScheduling
 

@@ -19,7 +19,7 @@ class GivenFile:
 
 
 def is_made(used: SetUsed) -> bool:
-    """Returns whether the job made the set itself, so that nobody has a file of it."""
+    """Returns whether the job made the set itself. There is no file of such a set."""
     return (used.origin or "").startswith("made")
 
 

@@ -102,7 +102,7 @@ def _same_policy(stored: Policy, requested: Bounds) -> bool:
 async def resolve_policy(session: AsyncSession, model: ModelRow, requested: str | Bounds | None) -> Policy:
     """Returns the policy of the job: the model's own, tightened by the requested one.
 
-    Problem (422): there is no such policy, or it is weaker_parameters than the model's.
+    Problem (422): there is no such policy, or it is weaker than the model's policy.
     """
     name = model.policy or DEFAULT_POLICY.name
     model_policy = await policies.resolve(session, model.organisation, name)

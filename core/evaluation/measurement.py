@@ -70,7 +70,7 @@ class Measurement(Strict, ABC):
     cheaper: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Parameters that make it cheaper, one step after the other, where measuring would cost more than unlearning."""
     smaller_shows_more: ClassVar[frozenset[str]] = frozenset()
-    """Parameters of which a smaller number shows more. Of all others a larger one does."""
+    """Parameters of which a smaller number shows more. Of every other parameter, a larger number shows more."""
 
     _chosen_by_name: bool = PrivateAttr(default=False)
 
