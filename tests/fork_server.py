@@ -14,6 +14,8 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import IO
@@ -22,10 +24,14 @@ from tests.tiny_model import REPOSITORY
 
 _NUMBER = struct.Struct("i")
 _MAX_BYTES = 1 << 20
+_server_lock = threading.Lock()
 
 
 class ForkedProcess:
-    """A process that runs a module, with pipes for its standard input and output: used like `subprocess.Popen`."""
+    """A process that runs a module, with pipes for its standard input and output: used like `subprocess.Popen`.
+
+    Several threads may wait for it and signal it.
+    """
 
     def __init__(
         self, module: str, arguments: Sequence[str] = (), *, env: Mapping[str, str], stderr: int | IO[str]
@@ -33,23 +39,26 @@ class ForkedProcess:
         read_input, write_input = os.pipe()
         read_output, write_output = os.pipe()
         self._status, write_status = os.pipe()
+        # not closed before: another thread may still select it
+        weakref.finalize(self, os.close, self._status)
+        self._status_lock = threading.Lock()
         self.stdin: IO[str] | None = os.fdopen(write_input, "w")
         self.stdout: IO[str] | None = os.fdopen(read_output)
         self.returncode: int | None = None
         request = json.dumps({"arguments": [module, *arguments], "environment": dict(env)})
         errors = stderr if isinstance(stderr, int) else stderr.fileno()
-        socket.send_fds(_server(), [request.encode()], (read_input, write_output, errors, write_status))
+        socket.send_fds(_shared_server(), [request.encode()], (read_input, write_output, errors, write_status))
         for descriptor in (read_input, write_output, write_status):
             os.close(descriptor)
         self.pid = self._read_number()
 
     def wait(self, timeout: float | None = None) -> int:
         """Returns the exit code, or minus the signal that ended the process. Raises TimeoutError."""
-        if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
-                raise TimeoutError
-            self.returncode = self._read_number()
-            os.close(self._status)
+        if not select.select([self._status], [], [], timeout)[0]:
+            raise TimeoutError
+        with self._status_lock:
+            if self.returncode is None:
+                self.returncode = self._read_number()
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -63,6 +72,12 @@ class ForkedProcess:
     def _read_number(self) -> int:
         number: int = _NUMBER.unpack(os.read(self._status, _NUMBER.size))[0]
         return number
+
+
+def _shared_server() -> socket.socket:
+    """Returns the one server of this process, whichever thread asks first."""
+    with _server_lock:
+        return _server()
 
 
 @cache

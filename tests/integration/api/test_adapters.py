@@ -85,6 +85,7 @@ async def test_the_base_of_another_organisation_is_unknown(service: Service, cli
     assert "'theirs' is not known here" in model["error"]
 
 
+@pytest.mark.usefixtures("new_interpreters")
 async def test_files_of_a_killed_merge_are_deleted_by_a_later_merge(
     service: Service, client: httpx.AsyncClient
 ) -> None:

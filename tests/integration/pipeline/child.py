@@ -106,8 +106,9 @@ def child(spec: CommonSpec | str, command: Sequence[str] | None = None) -> Itera
                     pipe.close()
 
 
-def run(spec: CommonSpec | str) -> Outcome:
-    with child(spec) as started:
+def run(spec: CommonSpec | str, command: Sequence[str] | None = None) -> Outcome:
+    """Runs a child, as `child` starts it, to its end."""
+    with child(spec, command) as started:
         return started.wait()
 
 

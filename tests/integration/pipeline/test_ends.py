@@ -131,7 +131,7 @@ def test_a_directory_without_a_model_is_the_users_error(spec: UnlearnSpec, tmp_p
 
 def test_an_invalid_spec_is_refused_before_loading(spec: UnlearnSpec) -> None:
     line = spec.model_dump_json().replace('"version":1', '"version":9')
-    outcome = run(line)
+    outcome = run(line, COMMAND)
     assert outcome.code == 3
     assert outcome.kinds() == ["failed"]
     assert error(outcome).code == "bad_spec"
