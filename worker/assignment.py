@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.records import checkpoints, earlier_requests, files, jobs, models
@@ -66,7 +67,7 @@ class Assignment:
         """Returns the child's spec. The child keeps measurements in `cache`, texts that the model writes in `samples`,
         the job's state in `snapshots`, and finds tasks in `benchmark_tasks`.
 
-        Raises AttemptFailed where a model has no directory.
+        Raises AttemptFailed where a model has no directory, or this version refuses the job's training.
         """
         common: dict[str, Any] = {
             "job": self.job.id,
@@ -74,7 +75,7 @@ class Assignment:
             "model": self.model.id,
             "directory": scratch.start if self.start is not None else _directory(self.model),
             "dtype": self.model.dtype,
-            "training": Training.model_validate(self.job.training),
+            "training": _training(self.job),
             "records": SocketRecords(path=scratch.socket(), token=token),
             "cache": cache,
             "benchmark_tasks": benchmark_tasks,
@@ -108,6 +109,20 @@ class Assignment:
 
     def _companion_data(self) -> list[dict[str, Any]]:
         return [used for companion in self.companions for used in companion.data if used["name"] in OWN_SETS]
+
+
+def _training(job: JobRow) -> Training:
+    """Returns the job's training. AttemptFailed where this version of the service lacks one of its settings."""
+    try:
+        return Training.model_validate(job.training)
+    except ValidationError as error:
+        refused = sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)})
+        raise service_failure(
+            "bad_method",
+            "the job was accepted by an older version of the service, and the version that runs it refuses its"
+            f" training ({', '.join(refused)}); submit the job again",
+            retryable=False,
+        ) from None
 
 
 def _expected(estimate: dict[str, Any] | None) -> ExpectedTokens | None:

@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.records import files, leases, models, shared_runs
 from core.records.tables import JobRow
 from core.schema.models import ModelShape
-from core.schema.training import TrainingRequest
-from core.unlearning.objectives import fill_training
+from core.unlearning.step_fitting import Steps, fit_steps
 from worker.lease import Sessions
 from worker.new_settings import fill_new_settings
 
@@ -32,26 +31,29 @@ async def claim_job(sessions: Sessions, *, worker: str, gpus: int, lease_seconds
         if job is None:
             return None
         companions = await shared_runs.companions(session, job)
-        await _fill_training(session, [job, *companions])
+        await _fit_training(session, [job, *companions])
         for claimed in (job, *companions):
             await fill_new_settings(session, claimed)
     return Claim(job, companions, since)
 
 
-async def _fill_training(session: AsyncSession, jobs: Sequence[JobRow]) -> None:
-    """Fills the gaps in the requested training of jobs that share a run, by the number of records of all of them."""
+async def _fit_training(session: AsyncSession, jobs: Sequence[JobRow]) -> None:
+    """Fits epochs and records per step of jobs that share a run to the number of records of all of them.
+
+    All other settings are the leading job's, as it was accepted with, and so is the recipe that is fitted.
+    """
     lead = jobs[0]
     model = await models.get(session, lead.organisation, lead.model)
     if lead.requested_training is None or model is None or model.shape is None:
         return
-    shape = ModelShape.model_validate(model.shape)
-    training = fill_training(
-        TrainingRequest.model_validate(lead.requested_training),
-        lead.method,
-        parameters=shape.parameters,
+    accepted = lead.recipe_steps or {name: lead.training[name] for name in Steps.model_fields}
+    steps = fit_steps(
+        Steps.model_validate(accepted),
+        epochs=lead.requested_training.get("epochs"),
+        records_per_step=lead.requested_training.get("records_per_step"),
+        tuned=lead.training.get("tune") == "auto",
+        parameters=ModelShape.model_validate(model.shape).parameters,
         forget_records=await files.count_records(session, [job.id for job in jobs], name="forget"),
-        gpus=lead.gpus,
     )
-    training.max_length = shape.within_context(training.max_length)
     for job in jobs:
-        job.training = training.model_dump(mode="json")
+        job.training = {**lead.training, **steps.model_dump()}

@@ -32,8 +32,9 @@ from core.schema.job_sources import RetainKind
 from core.schema.jobs import JobRequest, Origin, SetUsed
 from core.schema.models import ModelShape
 from core.schema.policies import Policy
+from core.schema.training import Training
 from core.unlearning.method import Method
-from core.unlearning.objectives import fill_training, resolve
+from core.unlearning.objectives import fill_training, recipe_steps, resolve
 
 
 class UnlearnSubmission:
@@ -128,7 +129,7 @@ class UnlearnSubmission:
             estimate=estimate.model_dump(mode="json"),
             measure=measure,
             policy=policy.model_dump(mode="json"),
-            **self._combining(measure, policy, uses, gpus),
+            **self._combining(measure, policy, uses, gpus, training, shape.parameters),
             retrained_model=request.retrained_model,
             external_reference=request.external_reference,
             received_at=received_at,
@@ -143,24 +144,33 @@ class UnlearnSubmission:
         return job
 
     def _combining(
-        self, measure: list[str | dict[str, Any]], policy: Policy, uses: Sequence[FileUse], gpus: int
+        self,
+        measure: list[str | dict[str, Any]],
+        policy: Policy,
+        uses: Sequence[FileUse],
+        gpus: int,
+        training: Training,
+        parameters: int,
     ) -> dict[str, Any]:
         """Returns what a job must know to share a run, if it may."""
         request = self._request
         if not request.combine:
             return {}
-        training = request.training.model_dump(mode="json", exclude_none=True)
+        requested = request.training.model_dump(mode="json", exclude_none=True)
+        steps = recipe_steps(self._method.name, parameters).model_dump()
         settings = {
             "start": request.start,
             "method": [self._method.name, self._method.model_dump(mode="json")],
-            "training": training,
+            "training": requested,
+            # jobs that were accepted by versions with other defaults share no run
+            "filled": [training.model_dump(mode="json", exclude=set(steps)), steps],
             "output": request.output,
             "gpus": gpus,
             "measure": measure,
             "policy": policy.model_dump(mode="json"),
         }
         files = [(use.name, use.file, use.kind, use.weight, use.part) for use in uses if use.name not in OWN_SETS]
-        return {"requested_training": training, "combine_key": combine_key(settings, files)}
+        return {"requested_training": requested, "recipe_steps": steps, "combine_key": combine_key(settings, files)}
 
     def _describe_data(
         self, requested: list[RequestedFile], rows: dict[str, FileRow], missing_sets: list[SetName]

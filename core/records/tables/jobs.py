@@ -45,8 +45,10 @@ class JobRow(Base):
     training: Mapped[dict[str, Any]]
     """Training options, every default filled in (core.schema.training.Training)."""
     requested_training: Mapped[dict[str, Any] | None]
-    """The training options that the request names, of a job that may share a run: all others depend on the forget set
-    of the whole run. Null: the job runs by itself."""
+    """The training options that the request names, of a job that may share a run. Null: the job runs by itself."""
+    recipe_steps: Mapped[dict[str, Any] | None]
+    """Epochs and records per step of the recipe that a job was accepted with, which may share a run: a run fits them to
+    the forget set of all its jobs (core.unlearning.step_fitting.Steps). Null: the steps of `training` are fitted."""
     combine_key: Mapped[str | None] = mapped_column(String(64))
     """Jobs of one model with the same key may share a run (core.schema.combining). Null: the job runs by itself."""
     shared_run: Mapped[str | None] = mapped_column(String(64))

@@ -9,18 +9,9 @@ from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.method import Method, Recipe
-from core.unlearning.schedule import steps_per_epoch
+from core.unlearning.step_fitting import SMALL_PARAMETERS, Steps, fit_steps
 
-_SMALL_PARAMETERS, _LARGE_PARAMETERS = 2e7, 1e9
-FEWEST_TUNED_UPDATES = 20
-"""Updates that a tuned training may take at least. It stops by itself; ten would be few for a single record."""
-MANY_TUNED_UPDATES = 80
-"""Updates that a tuned training of a model of more than 20 million weights takes by steps of fewer records, within the
-recipe's epochs. What the first updates harm, later ones repair: by 20 updates of twelve records, a model of 135 million
-weights came to a forget perplexity of 2.9, by 80 of three to 5.1, with the same harm to the text to keep."""
-
-MOST_TUNED_EPOCHS = 18
-"""Epochs of such a training at most: its steps take so few records that further epochs cost more than they bring."""
+_LARGE_PARAMETERS = 1e9
 
 
 def _discovered() -> dict[str, type[Method]]:
@@ -83,27 +74,26 @@ def fill_training(
     if method not in METHODS:
         raise UnknownMethod(method)
     small, large = METHODS[method].small, METHODS[method].large
-    size = math.log(max(parameters, 1) / _SMALL_PARAMETERS) / math.log(_LARGE_PARAMETERS / _SMALL_PARAMETERS)
-    size = min(1.0, max(0.0, size))
-    nearer: Recipe = small if size < 0.5 else large
+    size = _relative_size(parameters)
     rate = small.learning_rate ** (1 - size) * large.learning_rate**size
-    filled = nearer.model_dump() | {
+    filled = _nearer_recipe(method, parameters).model_dump() | {
         "learning_rate": float(f"{rate:.2g}"),
         "tune": "auto" if METHODS[method].tunable and request.learning_rate is None else "off",
-        "records_per_step": max(1, min(nearer.records_per_step, forget_records)),
         "optimizer": "adamw",
         "chat": "auto",
         "precision": "auto",
         "seed": 0,
     }
     filled |= request.model_dump(exclude_none=True)
-    if filled["tune"] == "auto" and request.epochs is None:
-        if request.records_per_step is None and parameters > _SMALL_PARAMETERS:
-            filled["epochs"] = min(filled["epochs"], MOST_TUNED_EPOCHS)
-            most = forget_records * filled["epochs"] // MANY_TUNED_UPDATES
-            filled["records_per_step"] = max(1, min(filled["records_per_step"], most))
-        per_epoch = steps_per_epoch(max(1, forget_records), filled["records_per_step"])
-        filled["epochs"] = max(filled["epochs"], math.ceil(FEWEST_TUNED_UPDATES / per_epoch))
+    steps = fit_steps(
+        recipe_steps(method, parameters),
+        epochs=request.epochs,
+        records_per_step=request.records_per_step,
+        tuned=filled["tune"] == "auto",
+        parameters=parameters,
+        forget_records=forget_records,
+    )
+    filled |= steps.model_dump()
     training = Training.model_validate(filled)
     conflict = find_conflict(
         training.relearning_defence, METHODS[method], master_weights=training.master_weights, gpus=gpus
@@ -111,3 +101,19 @@ def fill_training(
     if request.relearning_defence is None and conflict is not None:
         training.relearning_defence = "none"
     return training
+
+
+def recipe_steps(method: str, parameters: int) -> Steps:
+    """Returns what the method's recipe for a model of `parameters` weights says before it is fitted to a forget set."""
+    recipe = _nearer_recipe(method, parameters)
+    return Steps(epochs=recipe.epochs, records_per_step=recipe.records_per_step)
+
+
+def _relative_size(parameters: int) -> float:
+    """0 for a small model, 1 for a large one, by the logarithm of the weights between."""
+    size = math.log(max(parameters, 1) / SMALL_PARAMETERS) / math.log(_LARGE_PARAMETERS / SMALL_PARAMETERS)
+    return min(1.0, max(0.0, size))
+
+
+def _nearer_recipe(method: str, parameters: int) -> Recipe:
+    return METHODS[method].small if _relative_size(parameters) < 0.5 else METHODS[method].large

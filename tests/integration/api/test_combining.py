@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from core.records import leases, shared_runs
+from core.unlearning.objectives import METHODS
 from tests.integration.api.service import Service, register_ready_model, upload
 from tests.integration.api.submission import MINIMAL_REQUEST, submit_job
 
@@ -56,6 +57,21 @@ async def test_only_requests_that_differ_in_nothing_but_their_own_text_share_a_r
     assert sorted(run[0] for run in claimed if len(run) == 1) == sorted(alone)
     shown = [(await client.get(f"/v1/jobs/{job['id']}")).json() for job in (first, second)]
     assert [(job["status"], job["shared_run"]) for job in shown] == [("running", first["id"])] * 2
+
+
+@pytest.mark.parametrize("changed", ["epochs", "weight_decay"])
+async def test_jobs_that_were_accepted_with_other_defaults_share_no_run(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    await register_ready_model(service, client)
+    combining = {"from": "base", "combine": True, "method": "gradient_ascent"}
+    older = [(await submit_job(client, **combining))["id"] for _ in range(2)]
+    recipe = METHODS["gradient_ascent"].small
+    monkeypatch.setattr(METHODS["gradient_ascent"], "small", recipe.model_copy(update={changed: 1}))
+    newer = [(await submit_job(client, **combining))["id"] for _ in range(2)]
+    claimed = await runs(service)
+    assert older in claimed
+    assert newer in claimed
 
 
 @pytest.mark.parametrize(
