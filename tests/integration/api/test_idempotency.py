@@ -45,19 +45,24 @@ async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
     service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialect = service.context.engine.dialect
-    commit, commits = dialect.do_commit, 0
+    commit, lost = dialect.do_commit, False
 
-    def lose_second_answer(connection: PoolProxiedConnection) -> None:
-        nonlocal commits
-        commits += 1
+    def lose_the_keys_answer(connection: PoolProxiedConnection) -> None:
+        nonlocal lost
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM api_keys WHERE name = 'second'")  # seen by its own transaction alone
+        made = cursor.fetchone()
+        cursor.close()
         commit(connection)
-        if commits == 2:  # the first commit takes the key
+        if made is not None and made[0] and not lost:
+            lost = True
             raise ConnectionResetError
 
     body = {"name": "second", "scopes": ["jobs:read"]}
-    monkeypatch.setattr(dialect, "do_commit", lose_second_answer)
+    monkeypatch.setattr(dialect, "do_commit", lose_the_keys_answer)
     assert (await client.post("/v1/keys", json=body, headers=HEADERS)).status_code == 503
     monkeypatch.undo()
+    assert lost
     again = await client.post("/v1/keys", json=body, headers=HEADERS)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
     named = [key for key in (await client.get("/v1/keys")).json()["data"] if key["name"] == "second"]

@@ -224,6 +224,7 @@ def kl_and_unseen_and_rehearsal(model, original, sets):
         tiny_tokenizer(),
         texts=9,
         temperature=1.5,
+        first_temperature=0.7,
         seed=SEED,
         forget=forget,
         unseen=others[-1],
@@ -241,7 +242,13 @@ UNSEEN = {"retain_weight": 1.0, "unseen_weight": 0.7, "unseen_ratio": 100.0}
 FIXED_TARGETS = {"following": 0.0, "entropy_weight": 0.0}
 ALONE = {"retain_term": "none", "unseen_weight": 0.0, "rehearsal_weight": 0.0, "others_weight": 0.0}
 WITHOUT_REHEARSAL = {**UNSEEN, "rehearsal_weight": 0.0, "others_weight": 0.0}
-REHEARSAL = {"rehearsal_weight": 1.7, "rehearsal_ratio": 100.0, "rehearsal_texts": 9, "rehearsal_temperature": 1.5}
+REHEARSAL = {
+    "rehearsal_weight": 1.7,
+    "rehearsal_ratio": 100.0,
+    "rehearsal_texts": 9,
+    "rehearsal_temperature": 1.5,
+    "rehearsal_first_temperature": 0.7,
+}
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
     ("gradient_ascent", {"forget_weight": 0.3}, 0.3, ascent, NONE, 1.0),
