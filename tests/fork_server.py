@@ -42,8 +42,8 @@ class ForkedProcess:
         # not closed before: another thread may still select it
         weakref.finalize(self, os.close, self._status)
         self._status_lock = threading.Lock()
-        self.stdin: IO[str] | None = os.fdopen(write_input, "w")
-        self.stdout: IO[str] | None = os.fdopen(read_output)
+        self.stdin: IO[str] = os.fdopen(write_input, "w")
+        self.stdout: IO[str] = os.fdopen(read_output)
         self.returncode: int | None = None
         request = json.dumps({"arguments": [module, *arguments], "environment": dict(env)})
         errors = stderr if isinstance(stderr, int) else stderr.fileno()

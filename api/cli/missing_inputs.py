@@ -41,9 +41,10 @@ class MissingInputs:
     tasks: bool
     earlier: bool
     shared: bool
-    """Whether other jobs shared the run. Their text can never be given: the report does not name its files."""
+    """Whether other jobs shared the run. The report does not name their files, so nobody can pass these on."""
     left_out: bool
-    """Whether the job left out records that also stand in a missing input. The check would measure them."""
+    """Whether the job left out records because a file that is missing here holds them, too. Without that file the check
+    would measure these records, and its figures would differ."""
     out_of_time: frozenset[str]
     """Measurements that their time limit cut short in the job, on one of its models at least."""
 

@@ -23,8 +23,8 @@ def prompts_of(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int
 
 
 def has_learned_prompts(forward: Forward, known: Sequence[Chunk], unseen: Sequence[Chunk], *, max_tokens: int) -> bool:
-    """Whether the model finds the prompts of the records that it knows likelier than those of unseen records, by
-    LEARNED nats per token. What all prompts begin with, such as a chat template's header, does not count. False where
+    """Whether the loss on the prompts of `known` records is lower than on those of `unseen` ones, by at least LEARNED
+    nats per token. Tokens that all prompts begin with, such as a chat template's header, do not count. False where
     either set has no prompts. All ranks call it together."""
     prompts = [[prompt for prompt in _first_tokens(chunks) if len(prompt) > 1][:SAMPLE] for chunks in (known, unseen)]
     alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*chain(*prompts), strict=False))

@@ -85,7 +85,7 @@ def weaker_parameters(measurement: Measurement, than: Measurement | None = None)
 
 
 def _shows_more(value: object, *, than: object, smaller: bool) -> bool:
-    """Whether a parameter of this value shows at least as much. An empty choice stands for all that there is."""
+    """Whether a measurement with this value is at least as strict. An empty list means every choice."""
     if isinstance(value, int | float) and isinstance(than, int | float):
         return value <= than if smaller else value >= than
     return isinstance(value, tuple) and isinstance(than, tuple) and bool(than) and set(than) <= set(value)

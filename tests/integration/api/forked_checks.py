@@ -32,7 +32,7 @@ class ForkedCheck:
         return await asyncio.to_thread(self._process.wait)
 
     def _read(self) -> bytes:
-        with self._process.stdin, self._process.stdout as output:  # type: ignore[union-attr]
+        with self._process.stdin, self._process.stdout as output:
             answer = output.read()
         self._process.wait()
         return answer.encode()

@@ -15,7 +15,7 @@ async def test_a_killed_check_ends_for_the_reader_and_for_all_that_wait() -> Non
     # the pipeline waits for its spec, so it does not end by itself
     check = await forked_checks.start("core.pipeline")
     waiting = [asyncio.create_task(check.wait()) for _ in range(3)]
-    reading = asyncio.create_task(asyncio.to_thread(check._process.stdout.read))  # type: ignore[union-attr]
+    reading = asyncio.create_task(asyncio.to_thread(check._process.stdout.read))
     await asyncio.sleep(0.2)
     check.kill()
     assert await asyncio.gather(*waiting) == [-9, -9, -9]
@@ -23,7 +23,7 @@ async def test_a_killed_check_ends_for_the_reader_and_for_all_that_wait() -> Non
     assert await check.wait() == -9
     check.kill()
     for pipe in (check._process.stdin, check._process.stdout):
-        pipe.close()  # type: ignore[union-attr]
+        pipe.close()
 
 
 async def test_checks_that_start_at_once_share_one_server(monkeypatch: pytest.MonkeyPatch) -> None:

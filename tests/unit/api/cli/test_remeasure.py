@@ -31,7 +31,7 @@ def test_files_are_used_in_the_job_s_order_each_as_the_job_used_it() -> None:
         used("unseen", "e", part="measures"),
         used("general", "f"),
     ]
-    given = [file(one.name, one.sha256 or "") for one in reversed(data)]
+    given = [file(used_set.name, used_set.sha256 or "") for used_set in reversed(data)]
     sets = remeasure._set_files(match_files(data, given))
     assert [(each.name, each.path.stem, each.kind, each.part) for each in sets] == [
         (each.name, each.sha256, each.kind, each.part) for each in data
