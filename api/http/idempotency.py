@@ -64,13 +64,13 @@ class Idempotency:
         token, cipher = secrets.token_hex(16), _AnswerCipher(self._service_key, caller.organisation, key)
         # a caller does not get the answers of another API key of the organisation
         ids = {"organisation": caller.organisation, "key": hashlib.sha256(f"{caller.key} {key}".encode()).hexdigest()}
-        async with self._sessions.begin() as session:
-            route = f"{request.method} {request.url.path}"
-            stored = await idempotency.begin(session, **ids, route=route[:256], body_digest=digest, token=token)
-        if stored is not None:
-            headers = {**stored.headers, "Idempotency-Replayed": "true"}
-            return Response(cipher.decrypt(stored.body), stored.status, headers)
         try:
+            async with self._sessions.begin() as session:
+                route = f"{request.method} {request.url.path}"
+                stored = await idempotency.begin(session, **ids, route=route[:256], body_digest=digest, token=token)
+            if stored is not None:
+                headers = {**stored.headers, "Idempotency-Replayed": "true"}
+                return Response(cipher.decrypt(stored.body), stored.status, headers)
             async with self._sessions.begin() as session:
                 answer = await create(session)
                 headers = {name: answer.headers[name] for name in STORED_HEADERS if name in answer.headers}
@@ -79,6 +79,8 @@ class Idempotency:
                     session, **ids, token=token, status=answer.status_code, headers=headers, body=body
                 )
             return answer
+        except (idempotency.KeyBusy, idempotency.KeyReused):  # another request holds the key
+            raise
         except BaseException:  # a client that leaves cancels the request
             await asyncio.shield(self._free(ids, token))
             raise

@@ -1,6 +1,7 @@
 """Idempotency keys of requests that failed."""
 
 import asyncio
+import hashlib
 
 import httpx
 import pytest
@@ -41,29 +42,35 @@ async def test_a_busy_idempotency_key_answers_with_retry_after(service: Service,
     assert (await first).status_code == 202
 
 
-async def test_a_commit_whose_answer_was_lost_keeps_its_answer(
-    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("answered", "repeated"), [(False, "false"), (True, "true")])
+async def test_a_request_that_lost_a_commits_answer_may_be_sent_again(
+    service: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, answered: bool, repeated: str
 ) -> None:
+    """The first commit takes the key, the second makes what was asked for and stores the answer."""
+    own = (await client.get("/v1/keys/self")).json()["id"]
+    key = hashlib.sha256(f"{own} {HEADERS['Idempotency-Key']}".encode()).hexdigest()
     dialect = service.context.engine.dialect
     commit, lost = dialect.do_commit, False
 
-    def lose_the_keys_answer(connection: PoolProxiedConnection) -> None:
+    def lose_an_answer(connection: PoolProxiedConnection) -> None:
         nonlocal lost
-        cursor = connection.cursor()
-        cursor.execute("SELECT count(*) FROM api_keys WHERE name = 'second'")  # seen by its own transaction alone
-        made = cursor.fetchone()
+        cursor = connection.cursor()  # the row is seen by its own transaction alone, and other requests have other keys
+        cursor.execute(
+            "SELECT count(*) FROM idempotency_keys WHERE key = $1 AND (status IS NOT NULL) = $2", (key, answered)
+        )
+        row = cursor.fetchone()
         cursor.close()
         commit(connection)
-        if made is not None and made[0] and not lost:
+        if row is not None and row[0] and not lost:
             lost = True
             raise ConnectionResetError
 
-    body = {"name": "second", "scopes": ["jobs:read"]}
-    monkeypatch.setattr(dialect, "do_commit", lose_the_keys_answer)
+    body = {"name": f"made by {key}"[:60], "scopes": ["jobs:read"]}
+    monkeypatch.setattr(dialect, "do_commit", lose_an_answer)
     assert (await client.post("/v1/keys", json=body, headers=HEADERS)).status_code == 503
     monkeypatch.undo()
     assert lost
     again = await client.post("/v1/keys", json=body, headers=HEADERS)
-    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
-    named = [key for key in (await client.get("/v1/keys")).json()["data"] if key["name"] == "second"]
+    assert (again.status_code, again.headers.get("idempotency-replayed", "false")) == (201, repeated)
+    named = [key for key in (await client.get("/v1/keys")).json()["data"] if key["name"] == body["name"]]
     assert len(named) == 1
