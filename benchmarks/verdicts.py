@@ -107,7 +107,8 @@ BLATANT = Leak("leaks, AUC 0.9", 0.9)
 def run_trial(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Judgement:
     """Draws a model's figures on this number of records to forget, and judges them by the default policy."""
     after = draw_figures(leak, records, generator, resamples=resamples)
-    return judge(DEFAULT_POLICY, before=after, after=after)
+    before = after.model_copy(update={"model_digest": "of the model before"})
+    return judge(DEFAULT_POLICY, before=before, after=after)
 
 
 def preview_outcome(leak: Leak, records: int, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> Outcome:

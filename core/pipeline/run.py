@@ -279,14 +279,14 @@ class Run:
                 others = self._rank_processes
                 ranks = SINGLE_RANK if others is None else Ranks.join(0, spec.ranks, others.meeting)
                 training_sets = ranks.broadcast(data.training)
-                leave_unknown = not any(concluded.stands_out for concluded in known)
+                leave_unknown = not any(concluded.known for concluded in known)
                 result = self._train(
                     spec, model, tokenizer, training_sets, ranks, fingerprint, leave_unknown=leave_unknown
                 )
         except NothingToForget:
             reasons = [
-                "each record is as unlikely to the model as unseen text, and no figure stands out, which is no proof"
-                f" that the model holds nothing of them: {concluded.words}"
+                "each record is as unlikely to the model as unseen text, and no figure shows that the model knows it,"
+                f" which is no proof that the model holds nothing of it: {concluded.words}"
                 for concluded in known
             ]
             self._leave_unchanged(spec, evaluations, reasons, assumption)

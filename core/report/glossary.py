@@ -295,8 +295,7 @@ PARTS: Mapping[Part, str] = {
 REASONS: Mapping[Reason, str] = {
     "underpowered": "there are too few records, or they differ too much, to tell",
     "no_reference_text": "there is no text to compare with that the model had not seen before the job",
-    "shifted_reference_text": "the text to forget and the unseen text differ so much that they can be told apart"
-    " without the model",
+    "shifted_reference_text": "the text to forget and the unseen text are of different kinds, whatever the model",
     "reference_knows_the_text": "the model that was named as the retrained model knows the text to forget",
     "not_measured": "a figure that the policy needs was not measured",
 }

@@ -59,8 +59,9 @@ or `records_per_step` decides itself.
 
 A forget set that the model does not know is left alone: the job ends with the outcome `nothing_to_forget`, without a
 checkpoint, and with a verdict on the model as it is. That is so where the figures show it, or where each record is as
-unlikely as the unseen record of its rank and no figure stands out. `calibrated` also leaves out single records of that
-kind.
+unlikely as the unseen record of its rank and no figure shows that the model knows it. Text of another kind than the
+unseen text may be far less likely: bounds on that are then not judged. `calibrated` also leaves out single records that
+are as unlikely as unseen ones.
 
 Tuning costs the trial updates (about 10), the readings (forward passes over at most 144 records each), and memory for
 one copy of the trained weights.

@@ -29,6 +29,11 @@ class Evidence:
     doubted: bool = False
     """The retrained model itself is judged, by any yardstick: few unseen records must not make it believed."""
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether the judged model is the one that the job started from: it did not make the text less likely."""
+        return self.before is not None and self.before.model_digest == self.after.model_digest
+
     def size(self, name: SetName) -> int:
         """The set's number of records as far as it is known; records within a measurement's limit count as all."""
         figures = self.after.sets.get(name, {}).values()

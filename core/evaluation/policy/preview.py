@@ -55,6 +55,8 @@ class Finding:
 
     level: Level
     words: str
+    suppressed: bool = False
+    """Whether the figure stands out because the model knows the text less than text that it never saw."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,13 @@ class Conclusion:
     findings: list[Finding]
 
     @property
-    def stands_out(self) -> bool:
-        """Whether any figure shows that the model knows the text."""
-        return any(finding.level == "stands_out" for finding in self.findings)
+    def known(self) -> bool:
+        """Whether any figure shows that the model knows the text.
+
+        Text of another kind than the unseen text is often less likely than its counterfactuals, which are made of the
+        unseen text's words. That the model was made to forget it before can't be told from that.
+        """
+        return any(finding.level == "stands_out" and not finding.suppressed for finding in self.findings)
 
     @property
     def words(self) -> str:
@@ -182,7 +188,7 @@ def _exposure(before: Measurements) -> Finding | None:
     )
     suppressed = rank.low is not None and rank.low > NEVER_SEEN
     if chance.value <= CHANCE or suppressed:
-        return Finding("stands_out", words)
+        return Finding("stands_out", words, suppressed=suppressed)
     return Finding("unremarkable" if rank.low is not None and rank.low >= RANK else "open", words)
 
 
@@ -198,7 +204,7 @@ def _membership(before: Measurements) -> Finding | None:
     if auc.low is None or auc.high is None:
         return Finding("open", words)
     if auc.low > 0.5 or auc.high < 0.5:
-        return Finding("stands_out", words)
+        return Finding("stands_out", words, suppressed=auc.high < 0.5)
     if unseen is None or min(auc.records, unseen.records) < FEW:
         return None
     return Finding("unremarkable" if auc.high < AUC_END else "open", words)

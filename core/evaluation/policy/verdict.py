@@ -52,6 +52,9 @@ retrained model is for."""
 QUESTIONS = ("cloze_fill", "cloze_fill_sampled")
 """Figures of forget records that ask for a fact in other words than the record's. Every figure of `probes` does."""
 
+LESS_KNOWN_ABOVE = ("perplexity", "exposure_rank")
+"""Figures of forget records that are higher the less a model knows them."""
+
 _UNCHANGED = 1.0
 """A perplexity ratio of exactly this in every record: the model has not changed on these records."""
 
@@ -229,6 +232,10 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
     except NoRatio:
         raise _NotJudged("not_measured", figure) from None
     result = _result(limits, comparison)
+    to_unseen = evidence.yardstick(bound) != "retrained_model"
+    if result == "failed" and evidence.unchanged and to_unseen and _is_less_known(limits, comparison):
+        # the job did not make it so: the text is of another kind than the unseen text
+        raise _NotJudged("shifted_reference_text", figure)
     return JudgedBound(
         bound=bound,
         part=bound.part,
@@ -256,6 +263,15 @@ def _result(bound: Bound, comparison: Comparison) -> Result:
     if (bound.low is None or low >= bound.low) and (bound.high is None or high <= bound.high):
         return "passed"
     return "underpowered"
+
+
+def _is_less_known(bound: Bound, comparison: Comparison) -> bool:
+    """Whether the figure is beyond the limit at which the model knows the text less than text that it never saw."""
+    if bound.attack is not None:
+        return bound.low is not None and comparison.high is not None and comparison.high < bound.low
+    if bound.variant is not None or bound.figure not in LESS_KNOWN_ABOVE:
+        return False
+    return bound.high is not None and comparison.low is not None and comparison.low > bound.high
 
 
 def _check_texts(figure: Figure, evidence: Evidence) -> None:

@@ -35,7 +35,7 @@ def result(label, forget, *, retain=1.2, auc=0.5, failure=None):
     }
     rate = figure(auc, 0.05)
     attacks = {"loss": Attack(auc=rate, tpr_at_1_fpr=rate, tpr_at_5_fpr=rate, roc=[(0.0, 0.0), (1.0, 1.0)])}
-    measurements = Measurements(sets=sets, attacks=attacks, seconds=1.0, model_digest="0" * 64)
+    measurements = Measurements(sets=sets, attacks=attacks, seconds=1.0, model_digest=label)
     seconds = {"unlearning": 10.0, "measuring_after": 2.0, "attacking": 3.0}
     return Result(label, measurements, seconds, 300 << 20)
 

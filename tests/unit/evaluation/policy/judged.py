@@ -13,8 +13,11 @@ def figure(value: float, low: float | None = None, high: float | None = None, re
     return Figure(value=value, low=low, high=high, records=records)
 
 
-def measured(**parts: Any) -> Measurements:
-    return Measurements(seconds=0.0, model_digest="0" * 64, **parts)
+JUDGED_MODEL, MODEL_BEFORE = "0" * 64, "b" * 64
+
+
+def measured(model_digest: str = JUDGED_MODEL, **parts: Any) -> Measurements:
+    return Measurements(seconds=0.0, model_digest=model_digest, **parts)
 
 
 def attack(auc: Figure, joint: tuple[float, float] | None = None) -> Attack:
@@ -28,11 +31,11 @@ def policy(*bounds: dict[str, Any]) -> Policy:
 
 
 CLOZE = {"set": "forget", "figure": "cloze", "high": 0.2}
-BEFORE = measured(sets={"unseen": {"extraction_strength": figure(0.1, 0.05, 0.15)}})
+BEFORE = measured(MODEL_BEFORE, sets={"unseen": {"extraction_strength": figure(0.1, 0.05, 0.15)}})
 STRENGTH = {"set": "forget", "figure": "extraction_strength", "against": "retrained", "high": 0.1}
 LOSS = {"attack": "loss", "against": "retrained", "low": -0.1, "high": 0.1}
 RETAIN = {"set": "retain", "figure": "perplexity", "against": "before", "by": "ratio", "high": 1.05}
-RETAIN_BEFORE = measured(sets={"retain": {"perplexity": figure(10, 8, 12)}})
+RETAIN_BEFORE = measured(MODEL_BEFORE, sets={"retain": {"perplexity": figure(10, 8, 12)}})
 
 
 def judge_cloze(*ends: float | None, records: int = 100, **bound: Any) -> Judgement:

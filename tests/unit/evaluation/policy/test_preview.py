@@ -98,6 +98,28 @@ def test_a_single_figure_that_stands_out_or_is_open_prevents_nothing_to_forget(
         assert conclusion.words.startswith(finding.words)
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "known"),
+    [
+        ("exposure_rank", figure(0.6, 0.51, 0.69, 32), False),
+        ("exposure_rank", figure(1.0, 1.0, 1.0, 2), False),  # two records of other words than the unseen text's
+        ("exposure_p", figure(0.05), True),
+        ("loss", figure(0.4, 0.31, 0.49), False),
+        ("loss", figure(0.6, 0.51, 0.64), True),
+        ("extraction_strength", figure(0.4, 0.3, 0.5), True),
+        ("extraction_strength", figure(0.06, 0.02, 0.1), False),
+    ],
+)
+def test_text_that_is_less_likely_than_unseen_text_is_not_known(name: str, changed: Figure, known: bool) -> None:
+    measurements = unremarkable()
+    if name == "loss":
+        measurements.attacks["loss"].auc = changed
+    else:
+        measurements.sets["forget"][name] = changed
+    conclusion = conclude(measurements)
+    assert (conclusion.outcome, conclusion.known) == ("preview", known)
+
+
 def single_record(rank: float = 0.5, chance: float = 0.5) -> Measurements:
     measurements = unremarkable()
     measurements.sets["forget"] = {

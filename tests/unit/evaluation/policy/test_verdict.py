@@ -7,10 +7,13 @@ import pytest
 from core.evaluation.policy.verdict import judge
 from core.schema.evaluation import Figure, Measurements, StepFigure
 from core.schema.policies import Judgement, Policy
+from core.schema.verdict_parts import Reason, Verdict
 from tests.unit.evaluation.policy.judged import (
     BEFORE,
     CLOZE,
+    JUDGED_MODEL,
     LOSS,
+    MODEL_BEFORE,
     RETAIN,
     RETAIN_BEFORE,
     STRENGTH,
@@ -132,6 +135,46 @@ def test_an_attack_is_judged_by_its_joint_interval() -> None:
 def test_over_unlearning_fails_the_membership_bound() -> None:
     assert judge_loss_attack(figure(0.02, 0.0, 0.05), (0.0, 0.06), 0.5).verdict == "failed"
     assert judge_loss_attack(figure(0.98, 0.95, 1.0), (0.94, 1.0), 0.5).verdict == "failed"
+
+
+def judge_left_alone(bound: dict[str, Any], value: float, digest: str, **parts: Any) -> tuple[Verdict, Reason | None]:
+    seen = figure(value, 0.99 * value, 1.01 * value)
+    sets = {
+        name: {"perplexity": figure(20, 19, 21), "exposure_rank": figure(0.5, 0.45, 0.55)}
+        for name in ("forget", "unseen")
+    }
+    if "figure" in bound:
+        sets["forget"] = sets["forget"] | {bound["figure"]: seen}
+    attacks, across = {"loss": attack(seen)}, {"baseline_auc": figure(0.5, 0.45, 0.55)}
+    before, after = (measured(each, sets=sets, attacks=attacks, across=across) for each in (MODEL_BEFORE, digest))
+    judgement = judge(policy(bound), before=before, after=after, **parts)
+    return judgement.verdict, judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("bound", "less_known", "known"),
+    [
+        (
+            {"set": "forget", "figure": "perplexity", "against": "retrained", "by": "ratio", "low": 0.5, "high": 2},
+            90,
+            2,
+        ),
+        ({"set": "forget", "figure": "exposure_rank", "low": 0.3, "high": 0.8}, 0.95, 0.1),
+        (LOSS, 0.05, 0.95),
+    ],
+)
+def test_a_model_that_was_left_as_it_is_has_suppressed_nothing(
+    bound: dict[str, Any], less_known: float, known: float
+) -> None:
+    assert judge_left_alone(bound, less_known, MODEL_BEFORE) == ("not_judged", "shifted_reference_text")
+    assert judge_left_alone(bound, less_known, JUDGED_MODEL) == ("failed", None)
+    assert judge_left_alone(bound, known, MODEL_BEFORE) == ("failed", None)
+
+
+def test_a_retrained_model_shows_what_is_suppressed_in_a_model_that_was_left_as_it_is() -> None:
+    bound = {"set": "forget", "figure": "perplexity", "against": "retrained", "by": "ratio", "high": 2}
+    retrained = measured(sets={"forget": {"perplexity": figure(20, 19, 21)}})
+    assert judge_left_alone(bound, 90, MODEL_BEFORE, retrained=retrained) == ("failed", None)
 
 
 def test_a_retrained_models_auc_moves_the_limits() -> None:
