@@ -40,7 +40,7 @@ class _Part(Strict):
 class _State(Strict):
     """The content of the file of this name."""
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     step: int
     belongs_to: StoredFingerprint
     parts: list[_Part]

@@ -90,7 +90,7 @@ class RetainSpec(Strict):
 
 class RehearsalSpec(RetainSpec):
     """A retain term on samples of the reference model: at most `texts` of them, drawn at `temperature`, the first token
-    of each at `first_temperature`."""
+    of every second one at `first_temperature`."""
 
     texts: int
     temperature: float

@@ -14,7 +14,7 @@ MOVED = 0.1
 """The share of the way to unseen text's loss after which the test ends."""
 HARM = 0.1
 """Nats per token by which held-out retain text may become less likely before the test ends."""
-FASTEST, SLOWEST, PER_UPDATE = 5.0, 12.0, 0.12
+FASTEST, SLOWEST, PER_UPDATE = 5.0, 16.0, 0.12
 """Updates in which the training goes as far as the test: a share of all its updates, within these bounds. On the demo's
 people (100 updates), 6 cost 13 % of retain perplexity, 12 cost 5 %, and 24 ended before the text was forgotten."""
 

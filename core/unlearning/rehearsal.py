@@ -6,14 +6,14 @@ prompts, as chat models do, seldom comes to those answers by itself: there half 
 unseen records.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
-from torch import BoolTensor, LongTensor
+from torch import BoolTensor, LongTensor, Tensor
 from transformers import PreTrainedTokenizerBase
 
-from core.lm.chunked_head import rows_per_slice
 from core.lm.data import Chunk
 from core.lm.forward import Forward
 from core.lm.generation import PromptBatch, generate_batches, plan_batches
@@ -22,6 +22,10 @@ from core.unlearning.method import rehearsal_length
 from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettings
 from core.unlearning.token_runs import RUN, chunk_runs, covered
 
+FIRST_LEAST = 1 / 2500
+"""The least probability of a token that begins a sample. No text begins with most of the others, and a temperature
+above 1 would draw many of them: on the demo's people every second sample at 2. The rarest beginning of a learned record
+has 0.002 there and 0.00044 on LUME."""
 LENGTH_QUANTILE = 0.9
 """Samples are as long as the forget record of this rank: most texts that the model knows then fit in. Of LUME's records
 the median has 15 tokens, the longest sixth 70: with samples of 16, the long ones to keep were harmed tenfold."""
@@ -46,9 +50,10 @@ def rehearse(
     (`rehearsal_length`). Half of them answer the prompts of `unseen` records in turn, which are not scored, where these
     have prompts that the model has not learned.
 
-    Repetitions of the forget set are not scored: runs of five tokens that a forget record has and none of
-    `retain_chunks`. A sample with less than half of its tokens scored is dropped. So a sample that shares a date or a
-    street with a forget record retains the rest of its text, and one that recites the record retains nothing.
+    Of n equal samples the root of n are kept, rounded up. Repetitions of the forget set are not scored: runs of five
+    tokens that a forget record has and none of `retain_chunks`. A sample with less than half of its tokens scored is
+    dropped. So a sample that shares a date or a street with a forget record retains the rest of its text, and one that
+    recites the record retains nothing.
     Returns only answers where the tokenizer has no token to begin a text with, and fewer once `should_stop` turns true.
     The same seed gives the same samples, however many tokens (`max_tokens`) are written at a time. Samples in the
     `cache` are not written again; where earlier jobs dropped some, samples of higher numbers take their places.
@@ -67,7 +72,9 @@ def rehearse(
             forward,
             tokenizer,
             count,
-            SampleSettings(temperature, seed, length, asked, None if asked else first_temperature),
+            SampleSettings(temperature, seed, length, asked)
+            if asked or first_temperature is None
+            else SampleSettings(temperature, seed, length, (), first_temperature, FIRST_LEAST),
             max_tokens=max_tokens,
             should_stop=should_stop,
             cache=cache,
@@ -75,12 +82,26 @@ def rehearse(
     ]
     repetitions = chunk_runs(forget) - chunk_runs(retain_chunks)
     samples: list[Chunk] = []
-    for given, ids in written:
+    for given, ids in _thin_out(written):
         scored = [False, *(not repeated for repeated in covered(ids[1:], repetitions))]
         scored[:given] = [False] * given
         if len(ids) >= given + RUN and 2 * sum(scored) >= len(ids) - given:
             samples.append(Chunk(LongTensor(ids), BoolTensor(scored), len(samples)))
     return samples
+
+
+def _thin_out(written: Sequence[tuple[int, Sample]]) -> Iterator[tuple[int, Sample]]:
+    """The first of equal samples, as many as the root of their number, so that rare texts count more.
+
+    A model writes some of its texts ten times as often as others. Of LUME's records to keep, the few that it seldom
+    writes were harmed most.
+    """
+    numbers, kept = Counter(tuple(ids) for _, ids in written), Counter[tuple[int, ...]]()
+    for given, ids in written:
+        text = tuple(ids)
+        kept[text] += 1
+        if kept[text] <= math.ceil(math.sqrt(numbers[text])):
+            yield given, ids
 
 
 def write_samples(
@@ -151,13 +172,10 @@ def _write(
     asked = [list(prompts[number % len(prompts)]) for number in range(start, start + count)]
     ended: set[int] = set()
     if settings.first_temperature is not None:
-        rows = rows_per_slice(forward.vocabulary)
-        plan_batches(forward, prompts, [1], max_tokens=max_tokens)  # prepares the model
-        parts = [PromptBatch(prompts, [1], part) for part in torch.split(chances[:, :1], rows)]
-        drawn = written(parts, settings.first_temperature)
-        first = [row for number in takewhile(drawn.__contains__, range(len(parts))) for row in drawn[number]]
-        ended = {number for number, row in enumerate(first) if not row}
-        asked, chances = [[*prompts[0], *row] for row in first], chances[:, 1:]
+        first = _draw_first(forward, prompts[0], start, chances[:, 0], settings)
+        ended = {number for number, token in enumerate(first) if token in ends}
+        asked = [[*prompts[0], *([] if token in ends else [token])] for token in first]
+        chances = chances[:, 1:]
     counts = [0 if number in ended else length - len(prompt) for number, prompt in enumerate(asked)]
     plan = plan_batches(forward, asked, counts, max_tokens=max_tokens)
     batches = [
@@ -169,6 +187,24 @@ def _write(
         texts |= dict(zip(plan[batch], answers, strict=True))
     complete = next((number for number in range(len(asked)) if number not in texts), len(asked))
     return [[*asked[number], *texts[number]] for number in range(complete)]
+
+
+@torch.no_grad()
+def _draw_first(forward: Forward, prompt: Sample, start: int, chances: Tensor, settings: SampleSettings) -> list[int]:
+    """Draws the token after the prompt for each of the samples from `start` on, by chances (N,), uniform in [0, 1).
+
+    Samples of odd numbers draw at `first_temperature`, the others at 1, as often as the model begins texts with it."""
+    forward.prepare_decoding(len(prompt) + 1)
+    logits, _ = forward.next_logits(torch.tensor([prompt], device=forward.device), None, None)  # (1, V)
+    probable = logits[0].double().cpu().softmax(-1)
+    least = min(settings.first_least, float(probable.max()))
+    likely = probable >= least
+    drawn = torch.empty(len(chances), dtype=torch.long)
+    for part, temperature in enumerate((1.0, settings.first_temperature or 1.0)):
+        cumulated = ((probable.log() / temperature).exp() * likely).cumsum(-1)
+        own = (start + torch.arange(len(chances))) % 2 == part
+        drawn[own] = torch.searchsorted(cumulated, chances[own] * cumulated[-1], right=True)
+    return forward.ranks.broadcast(drawn.clamp(max=int(likely.nonzero().max())).tolist())
 
 
 def _prompt_length(ids: Sample, prompts: Sequence[Sequence[int]]) -> int:

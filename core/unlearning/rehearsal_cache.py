@@ -49,7 +49,10 @@ class SampleSettings:
     length: int
     prompts: tuple[tuple[int, ...], ...] = ()
     first_temperature: float | None = None
-    """The temperature of a sample's first token, where there are no prompts; None: that of all others."""
+    """The temperature of the first token of every second sample, where there are no prompts; the others begin at 1.
+    None: first tokens are like all others."""
+    first_least: float = 0.0
+    """The least probability of that first token."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class RelearningDefence:
     ) -> None:
         """Gives the plan the attacker whose state belongs to its own. `steps`: the updates of the whole training."""
         defence = training.relearning_defence
-        self._accumulator = accumulator
+        self._accumulator, self._plan = accumulator, plan
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._weights = list(weights.values())
         self._selective = SelectiveGradients(model) if defence in ("selective", "both") else None
@@ -56,7 +56,10 @@ class RelearningDefence:
         for part in filter(None, parts[1:]):
             values = _sum(values, self._accumulator.accumulate(forward, part, epoch))
             self._keep(kept)
-        attacked = None if self._attacker is None else self._attacker.gradient(forward, self._accumulator, epoch)
+        attacked = None
+        if self._attacker is not None:
+            factor = self._plan.forget_factor
+            attacked = self._attacker.gradient(forward, self._accumulator, epoch, factor=factor)
         if attacked is not None:
             values = _sum(values, attacked[0])
             if self._selective is not None:

@@ -68,8 +68,12 @@ class SimulatedAttacker:
         self._fork: int | None = None
         """The update at which the present attack began."""
 
-    def gradient(self, forward: Forward, accumulator: Accumulator, epoch: int) -> tuple[StepValues, int] | None:
+    def gradient(
+        self, forward: Forward, accumulator: Accumulator, epoch: int, *, factor: float = 1.0
+    ) -> tuple[StepValues, int] | None:
         """Makes the attacker's step and sets `.grad` to the forget term's gradient at the attacked weights.
+
+        `factor` is the one on the forget term's weight at present.
 
         Returns the step's values and the number of scored tokens that the gradient is of; None, without a gradient,
         before the first attack. Gradients must be empty before it.
@@ -89,7 +93,8 @@ class SimulatedAttacker:
             records = _drawn(draw, others, self._records)
             if isinstance(self._forget.term, MovingTargets):
                 self._forget.term.update_targets(records)
-            attacked = accumulator.accumulate(forward, [(self._forget, records)], epoch)
+            forget = replace(self._forget, weight=factor * self._forget.weight)
+            attacked = accumulator.accumulate(forward, [(forget, records)], epoch)
         terms = relearned.terms | {"attacked_forget": attacked.terms.get("forget", 0.0)}
         rows = int(torch.isin(self._forget.tokenized.record.cpu(), torch.tensor(records)).sum())
         return StepValues(attacked.loss, terms, relearned.tokens + attacked.tokens), rows

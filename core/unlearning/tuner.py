@@ -48,8 +48,8 @@ class Tuner:
         self.range_test_rate = 0.0
         """The rate that the range test found."""
         self.forget_factor = 1.0
-        """The factor on the forget term: its last reading, within LEAST_FORGET_WEIGHT and 1. So the retain terms repair
-        what forgetting harmed, once forget text is nearly like unseen text."""
+        """The factor on the forget term: how far it is from the goal, beside what must stay, within LEAST_FORGET_WEIGHT
+        and 1. So the retain terms repair what forgetting harmed, the more so the greater the harm."""
         self.stop_reason: StopReason | None = None
         """Why the training should stop before it has made all updates; None: it goes on."""
 
@@ -70,7 +70,8 @@ class Tuner:
         if step % self._every and step < self._steps:
             return
         reading = self._monitor.read()
-        self.forget_factor = min(1.0, max(LEAST_FORGET_WEIGHT, reading.forget))
+        harm = max(1.0, reading.retain, reading.unseen)
+        self.forget_factor = min(1.0, max(LEAST_FORGET_WEIGHT, reading.forget / harm))
         if reading.forget > 1 and max(reading.retain, reading.unseen) < 1:
             self.learning_rate = min(FASTER * self.learning_rate, FASTEST * self.range_test_rate)
         if reading.worst < self._best_reading.worst:

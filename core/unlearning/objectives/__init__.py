@@ -68,8 +68,9 @@ def fill_training(
     """Fills the request's gaps by the method's recipe for a model of `parameters` weights.
 
     The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
-    recipe's (from a billion on). All other settings are the nearer recipe's. A method's defence against relearning
-    that does not go with the other settings is left out. Raises UnknownMethod.
+    recipe's (from a billion on). All other settings are the nearer recipe's. A recipe's defence against relearning is
+    left out where it does not go with the other settings, in trainings that are not tuned, and for models of more than
+    20 million weights, whose trainings would take half as long again. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)
@@ -98,7 +99,8 @@ def fill_training(
     conflict = find_conflict(
         training.relearning_defence, METHODS[method], master_weights=training.master_weights, gpus=gpus
     )
-    if request.relearning_defence is None and conflict is not None:
+    undefended = conflict is not None or training.tune == "off" or parameters > SMALL_PARAMETERS
+    if request.relearning_defence is None and undefended:
         training.relearning_defence = "none"
     return training
 

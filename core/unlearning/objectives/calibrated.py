@@ -66,7 +66,9 @@ class Calibrated(Method):
     needs_unseen: ClassVar[bool] = True
     whole_records: ClassVar[bool] = True
     extra_slices: ClassVar[int] = 3
-    small: ClassVar[Recipe] = SMALL.model_copy(update={"learning_rate": 4e-4, "epochs": 27, "records_per_step": 20})
+    small: ClassVar[Recipe] = SMALL.model_copy(
+        update={"learning_rate": 4e-4, "epochs": 27, "records_per_step": 20, "relearning_defence": "both"}
+    )
     large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 
     retain_term: RetainTerm = Field(default="kl", description="the term on the retain set")
@@ -111,14 +113,15 @@ class Calibrated(Method):
     )
     rehearsal_ratio: float = Field(default=1.5, gt=0, le=1000, description="samples per forget record in a step")
     rehearsal_texts: int = Field(
-        default=2500, ge=1, le=1_000_000, description="samples drawn; fewer where the job uses fewer"
+        default=5000, ge=1, le=1_000_000, description="samples drawn; fewer where the job uses fewer"
     )
     rehearsal_temperature: float = Field(default=0.9, gt=0, le=10, description="temperature of the samples")
     rehearsal_first_temperature: float = Field(
-        default=1.0,
+        default=2.0,
         gt=0,
         le=10,
-        description="temperature of the samples' first token, by which a text begins like fewer of the others",
+        description="temperature of the first token of every second sample, so that texts with rare beginnings are"
+        " among them; the others begin at a temperature of 1",
     )
 
     def forget_row_term(self, context: "MethodContext") -> "Term | None":

@@ -3,6 +3,7 @@ import torch
 from core.lm.data import Chunk, encode
 from core.lm.forward import Forward
 from core.schema.record import Record
+from core.unlearning import rehearsal
 from core.unlearning.learned_prompts import has_learned_prompts
 from core.unlearning.rehearsal import rehearse
 from tests.unit.lm.tiny import BOS, EOS, records, tiny_model, tiny_tokenizer
@@ -72,12 +73,13 @@ def test_samples_are_drawn_from_the_model_at_the_temperature():
     while len(tokens) < 10:
         tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
     assert EOS not in tokens
-    assert ids(rehearsed(model=model, temperature=1e-4, texts=3)) == [tokens] * 3
+    assert ids(rehearsed(model=model, temperature=1e-4, texts=3)) == [tokens] * 2
     assert len({tuple(sample) for sample in ids(rehearsed(model=model))}) > 20
 
 
-def test_the_first_token_has_a_temperature_of_its_own():
+def test_the_first_token_has_a_temperature_of_its_own_and_a_least_probability(monkeypatch):
     """Near 0 everywhere else: each sample is its first token's most probable continuation."""
+    monkeypatch.setattr(rehearsal, "FIRST_LEAST", 0.009)
     model = tiny_model()
     samples = ids(rehearsed(model=model, temperature=1e-4, first_temperature=5.0))
     assert len({sample[1] for sample in samples}) > 10
@@ -87,10 +89,25 @@ def test_the_first_token_has_a_temperature_of_its_own():
             tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
         ended = tokens.index(EOS) if EOS in tokens else len(tokens)
         assert sample == tokens[:ended]
-    logits = model(input_ids=torch.tensor([[BOS]])).logits[0, -1].double() / 5.0
-    chances = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[:, 0]
-    drawn = [int((logits.softmax(-1).cumsum(-1) <= chance).sum()) for chance in chances]
-    assert [sample[1] for sample in samples] == [token for token in drawn if token != EOS][: len(samples)]
+    probabilities = model(input_ids=torch.tensor([[BOS]])).logits[0, -1].double().softmax(-1).tolist()
+    likely = [probability if probability >= 0.009 else 0.0 for probability in probabilities]
+    flat = [probability ** (1 / 5.0) for probability in likely]
+    assert 10 < flat.count(0.0) < len(flat) - 10
+    chances = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[:, 0].tolist()
+    drawn = []
+    for number, chance in enumerate(chances):
+        weights = flat if number % 2 else likely
+        drawn.append(sum(sum(weights[: n + 1]) <= chance * sum(weights) for n in range(len(weights))))
+    begun = [token for token in drawn if token != EOS]
+    assert list(dict.fromkeys(sample[1] for sample in samples)) == list(dict.fromkeys(begun))
+
+
+def test_of_equal_samples_the_root_of_their_number_is_kept():
+    """At a temperature near 0 all samples are equal."""
+    for texts, kept in ((1, 1), (4, 2), (5, 3), (40, 7)):
+        assert len(ids(rehearsed(temperature=1e-4, texts=texts))) == kept
+    different = ids(rehearsed())
+    assert len({tuple(sample) for sample in different}) == len(different)
 
 
 def test_samples_are_long_enough_for_nine_in_ten_forget_records():

@@ -14,8 +14,10 @@ from core.schema.training import Lora
 from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.defence_conflicts import find_conflict
 from core.unlearning.objective import WeightedTerm
-from core.unlearning.objectives import METHODS
+from core.unlearning.objectives import METHODS, resolve
+from core.unlearning.relearning_defence import RelearningDefence
 from core.unlearning.simulated_attacker import SimulatedAttacker
+from core.unlearning.step_plan import plan_steps
 from core.unlearning.tokenized_set import TokenizedSet
 from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import RATE, example_sets, plain_training, run
@@ -156,6 +158,28 @@ def attack_starts(steps, records=8):
         starts.append(attacker.state()["fork"])
         model.zero_grad()
     return starts, attacked
+
+
+def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
+    gradients = []
+    for factor in (1.0, 0.25):
+        model = tiny_model()
+        forward, training = Forward(model), plain_training(epochs=1, relearning_defence="attacker")
+        plan = plan_steps(
+            resolve("gradient_ascent", {}),
+            forward,
+            tiny_tokenizer(),
+            training,
+            example_sets(),
+            report=lambda event: None,
+            should_stop=lambda: False,
+        )
+        defence = RelearningDefence(GradientAccumulator(100_000, lambda event: None), plan, model, training, steps=1)
+        plan.forget_factor = factor
+        defence.accumulate(forward, plan.term_batches(0, 1, [0, 1]), epoch=0)
+        gradients.append([weight.grad for weight in model.parameters()])
+    for whole, quarter in zip(*gradients, strict=True):
+        torch.testing.assert_close(quarter, whole / 4)
 
 
 def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():

@@ -100,6 +100,16 @@ def test_the_forget_term_counts_less_once_forget_text_is_like_unseen_text():
     assert resumed.forget_factor == 0.3
 
 
+def test_the_forget_term_counts_less_the_greater_the_harm_beside_it():
+    readings = ((9, 0), (30, 3), (4, 8), (1.2, 6), (0.2, 9), (0.6, 0.3))
+    tuner = Tuner(HarmReadings(*readings), [nn.Parameter(torch.zeros(1))], CHECKS)
+    factors = []
+    for step in range(1, 6):
+        tuner.check(step)
+        factors.append(tuner.forget_factor)
+    assert factors == pytest.approx([1, 0.5, 0.2, LEAST_FORGET_WEIGHT, 0.6])
+
+
 def test_a_reading_without_harm_raises_the_rate_until_forget_text_is_like_unseen_text():
     tuner = Tuner(
         HarmReadings((9, 0), (8, 0.9), (7, 1.1), (6, 0.5), (0.8, 0), (2, 0)), [nn.Parameter(torch.zeros(1))], CHECKS
