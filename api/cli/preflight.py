@@ -67,7 +67,7 @@ def preflight(
         parameters = resolve(method, {})
     except (UnusableModel, UnknownMethod, ValidationError) as error:
         end_with_error(str(error), WRONG_CALL, as_json=as_json, prefix="refused: ")
-    training = fill_training(request, method, parameters=shape.parameters, forget_records=records)
+    training = fill_training(request, method, parameters=shape.parameters, forget_records=records, gpus=gpus)
     sets = dict.fromkeys(("forget", "retain", "unseen"), SetSize(records, records * tokens))
     workload = UnlearnWorkload(shape, training, sets, method=parameters, gpus=gpus, bfloat16=has_fast_bfloat16())
     document = _estimate(workload)

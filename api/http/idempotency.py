@@ -79,7 +79,7 @@ class Idempotency:
                     session, **ids, token=token, status=answer.status_code, headers=headers, body=body
                 )
             return answer
-        except (idempotency.KeyBusy, idempotency.KeyReused):  # another request holds the key
+        except (idempotency.KeyBusy, idempotency.KeyReused):  # the key is not this request's
             raise
         except BaseException:  # a client that leaves cancels the request
             await asyncio.shield(self._free(ids, token))

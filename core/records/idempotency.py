@@ -95,7 +95,8 @@ async def discard(session: AsyncSession, *, organisation: str, key: str, token: 
     """Frees the key of a request that ended without a stored answer, so that the request may be sent again.
 
     Safe after a commit whose own answer was lost: `store_answer` locked the row in that transaction, so this waits for
-    its end and then finds the stored answer, which stays.
+    its end and then finds the stored answer, which stays. A commit of `begin` that is still under way is not seen: the
+    lease frees that key.
     """
     await session.execute(
         delete(IdempotencyKey).where(

@@ -295,7 +295,8 @@ PARTS: Mapping[Part, str] = {
 REASONS: Mapping[Reason, str] = {
     "underpowered": "there are too few records, or they differ too much, to tell",
     "no_reference_text": "there is no text to compare with that the model had not seen before the job",
-    "shifted_reference_text": "the text to forget and the unseen text are of different kinds, whatever the model",
+    "shifted_reference_text": "the text to forget and the unseen text can be told apart without the model, or the"
+    " model, which the job did not change, finds the text to forget far less likely",
     "reference_knows_the_text": "the model that was named as the retrained model knows the text to forget",
     "not_measured": "a figure that the policy needs was not measured",
 }

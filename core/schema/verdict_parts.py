@@ -12,9 +12,9 @@ Reason = Literal[
     "underpowered", "no_reference_text", "shifted_reference_text", "reference_knows_the_text", "not_measured"
 ]
 """Why there is no verdict. `underpowered`: the interval is too wide to tell. `no_reference_text`: there is no unseen
-text. `shifted_reference_text`: forget and unseen text are of different kinds: they can be told apart without any model,
-or a model that the job left as it is finds the forget text far less likely. `reference_knows_the_text`: the retrained
-model has seen the forget set. `not_measured`: a figure that the policy needs is missing."""
+text. `shifted_reference_text`: forget and unseen text can be told apart without any model, or a model that the job left
+as it is finds the forget text far less likely. `reference_knows_the_text`: the retrained model has seen the forget set.
+`not_measured`: a figure that the policy needs is missing."""
 
 Part = Literal["extraction", "membership"]
 """`extraction`: whether the text can still be got out of the model, which a single record shows. `membership`: whether

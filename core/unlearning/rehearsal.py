@@ -23,9 +23,9 @@ from core.unlearning.rehearsal_cache import RehearsalCache, Sample, SampleSettin
 from core.unlearning.token_runs import RUN, chunk_runs, covered
 
 FIRST_LEAST = 1 / 2500
-"""The least probability of a token that begins a sample. No text begins with most of the others, and a temperature
-above 1 would draw many of them: on the demo's people every second sample at 2. The rarest beginning of a learned record
-has 0.002 there and 0.00044 on LUME."""
+"""The least probability of a token that begins a sample at a temperature of its own. No text begins with most of the
+others, and a temperature above 1 would draw many of them: on the demo's people for half of the samples at 2. The rarest
+beginning of a learned record has 0.002 there and 0.00044 on LUME."""
 LENGTH_QUANTILE = 0.9
 """Samples are as long as the forget record of this rank: most texts that the model knows then fit in. Of LUME's records
 the median has 15 tokens, the longest sixth 70: with samples of 16, the long ones to keep were harmed tenfold."""
@@ -193,18 +193,21 @@ def _write(
 def _draw_first(forward: Forward, prompt: Sample, start: int, chances: Tensor, settings: SampleSettings) -> list[int]:
     """Draws the token after the prompt for each of the samples from `start` on, by chances (N,), uniform in [0, 1).
 
-    Samples of odd numbers draw at `first_temperature`, the others at 1, as often as the model begins texts with it."""
+    Samples of odd numbers draw at `first_temperature` from tokens of at least `first_least`. The others draw each token
+    as often as the model begins a text with it.
+    """
     forward.prepare_decoding(len(prompt) + 1)
     logits, _ = forward.next_logits(torch.tensor([prompt], device=forward.device), None, None)  # (1, V)
-    probable = logits[0].double().cpu().softmax(-1)
-    least = min(settings.first_least, float(probable.max()))
-    likely = probable >= least
+    logarithms = logits[0].double().cpu().log_softmax(-1)
+    least = min(math.log(settings.first_least), float(logarithms.max())) if settings.first_least else -math.inf
+    likely = logarithms.masked_fill(logarithms < least, -math.inf) / (settings.first_temperature or 1.0)
     drawn = torch.empty(len(chances), dtype=torch.long)
-    for part, temperature in enumerate((1.0, settings.first_temperature or 1.0)):
-        cumulated = ((probable.log() / temperature).exp() * likely).cumsum(-1)
+    for part, scaled in enumerate((logarithms, likely)):
+        cumulated = scaled.softmax(-1).cumsum(-1)
         own = (start + torch.arange(len(chances))) % 2 == part
-        drawn[own] = torch.searchsorted(cumulated, chances[own] * cumulated[-1], right=True)
-    return forward.ranks.broadcast(drawn.clamp(max=int(likely.nonzero().max())).tolist())
+        token = torch.searchsorted(cumulated, chances[own] * cumulated[-1], right=True)
+        drawn[own] = token.clamp(max=int(scaled.isfinite().nonzero().max()))
+    return forward.ranks.broadcast(drawn.tolist())
 
 
 def _prompt_length(ids: Sample, prompts: Sequence[Sequence[int]]) -> int:

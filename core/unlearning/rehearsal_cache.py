@@ -52,7 +52,7 @@ class SampleSettings:
     """The temperature of the first token of every second sample, where there are no prompts; the others begin at 1.
     None: first tokens are like all others."""
     first_least: float = 0.0
-    """The least probability of that first token."""
+    """The least probability of such a first token."""
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def _rehearsed(
     should_stop: Callable[[], bool],
     cache: RehearsalCache | None,
 ) -> TokenizedSet | None:
-    """Samples of the reference model, as many as the job uses; None where there are none."""
+    """Samples of the reference model, drawn as often as the job uses one; None where there are none."""
     needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
     samples = rehearse(
         context.forward,

@@ -48,8 +48,8 @@ class Tuner:
         self.range_test_rate = 0.0
         """The rate that the range test found."""
         self.forget_factor = 1.0
-        """The factor on the forget term: how far it is from the goal, beside what must stay, within LEAST_FORGET_WEIGHT
-        and 1. So the retain terms repair what forgetting harmed, the more so the greater the harm."""
+        """The factor on the forget term: its last reading, divided by the harm that is more than tolerated, within
+        LEAST_FORGET_WEIGHT and 1. Once the harm exceeds the distance, the retain terms repair it."""
         self.stop_reason: StopReason | None = None
         """Why the training should stop before it has made all updates; None: it goes on."""
 

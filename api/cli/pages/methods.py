@@ -43,11 +43,10 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
 2. **Readings.** About 15 times, the job reads how the model treats 48 forget records, 48 calibrating unseen records
    and up to 48 retain records that no term trains on: the mean loss, the largest fifth of the losses (as min-k does)
    and the entropy (as min-k++ does). Except for the forget set, none of these records is measured for the report.
-   From then on the forget term's weight is multiplied by the distance between forget and unseen text, in multiples of
-   what is tolerated, divided by the greatest harm to retain and unseen text, where that is more than tolerated; by at
-   least 0.1 and at most 1. So the retain terms repair what forgetting harmed. While forget text is further away and
-   neither retain nor unseen text is harmed beyond what is tolerated, each reading raises the learning rate by half, to
-   16 times the range test's at most.
+   A reading has a distance between forget and unseen text, and the harm to retain and to unseen text, in multiples of
+   what is tolerated. The forget term's weight is multiplied by distance / max(1, harm), within 0.1 and 1: once the harm
+   exceeds the distance, the retain terms repair it. While the distance is over 1 and the harm under 1, each reading
+   raises the learning rate by half, to 16 times the range test's at most.
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
@@ -89,8 +88,8 @@ holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#r
 `calibrated` trains models of up to 20 million weights with `both`, where its training is tuned on one GPU or the CPU;
 every other default is `none`. On the demo's people, LUME and TOFU, ten steps of relearning leave 0.71, 0.64 and 0.40 of
 the retrained model's perplexity with it, and 0.49, 0.20 and 0.02 without. It costs a quarter more tokens, half as much
-time again, and text to keep: retain perplexity ends 3 to 5 % above the original's, not 2 to 3 %. In a tuned training
-the gradients of forget text, plain and attacked, count less the more the text to keep was harmed.
+time again, and text to keep: retain perplexity ends 3 to 5 % above the original's, not 2 to 3 %. The weight of
+the attacked forget term follows the readings, as the plain one's does.
 
 ## The methods
 

@@ -13,7 +13,7 @@ const COLUMNS = [
 const REASONS = {
   underpowered: "the interval is too wide to tell",
   no_reference_text: "there is no unseen text to compare with",
-  shifted_reference_text: "forget and unseen text are of different kinds, whatever the model",
+  shifted_reference_text: "forget and unseen text can be told apart without the model, or a model that was not changed finds the forget text far less likely",
   reference_knows_the_text: "the model that was given as the retrained model knows the text to forget",
   not_measured: "the figure was not measured",
 };

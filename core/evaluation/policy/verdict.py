@@ -180,11 +180,14 @@ def _unjudged_survival(bounds: list[JudgedBound]) -> list[str]:
 
 
 class _NotJudged(Exception):
-    """A bound that cannot be judged, whatever its interval; with the figure, where there is one."""
+    """A bound that cannot be judged, whatever its interval; with the figure, where there is one.
 
-    def __init__(self, why: Reason, figure: Figure | None = None) -> None:
+    `fails`: it would fail otherwise, and so counts on few records, too.
+    """
+
+    def __init__(self, why: Reason, figure: Figure | None = None, *, fails: bool = False) -> None:
         super().__init__(why)
-        self.why, self.figure = why, figure
+        self.why, self.figure, self.fails = why, figure, fails
 
 
 def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
@@ -201,7 +204,7 @@ def _judge_bound(bound: Bound, evidence: Evidence) -> JudgedBound:
             limit_high=bound.high,
             result="not_judged",
             why=error.why,
-            carries=not may_be_missing and evidence.suffices(bound, figure),
+            carries=error.fails or (not may_be_missing and evidence.suffices(bound, figure)),
             records=None if figure is None else figure.records,
             figure=figure,
             yardstick=None if error.why == "no_reference_text" else evidence.yardstick(bound),
@@ -234,8 +237,8 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
     result = _result(limits, comparison)
     to_unseen = evidence.yardstick(bound) != "retrained_model"
     if result == "failed" and evidence.unchanged and to_unseen and _is_less_known(limits, comparison):
-        # the job did not make it so: the text is of another kind than the unseen text
-        raise _NotJudged("shifted_reference_text", figure)
+        # the job did not cause it: another kind of text did, or what came before the job
+        raise _NotJudged("shifted_reference_text", figure, fails=True)
     return JudgedBound(
         bound=bound,
         part=bound.part,

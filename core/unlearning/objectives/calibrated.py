@@ -123,8 +123,8 @@ class Calibrated(Method):
         default=2.0,
         gt=0,
         le=10,
-        description="temperature of the first token of every second sample, so that texts with rare beginnings are"
-        " among them; the others begin at a temperature of 1",
+        description="temperature of the first token of every second sample, drawn from those of a probability of 0.0004"
+        " or more, so that texts with rare beginnings are among them; the others begin as the model does",
     )
 
     def forget_row_term(self, context: "MethodContext") -> "Term | None":

@@ -165,3 +165,26 @@ def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
     assert drawn.equal(uniform_labels(vocabulary, 3000, seed=1, epoch=0))
     assert not drawn.equal(uniform_labels(vocabulary, 3000, seed=1, epoch=1))
     assert not drawn.equal(uniform_labels(vocabulary, 3000, seed=2, epoch=0))
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "given", "gpus", "defence"),
+    [
+        ("calibrated", 4_000_000, {}, 0, "both"),
+        ("calibrated", 20_000_000, {}, 1, "both"),
+        ("calibrated", 20_000_001, {}, 0, "none"),
+        ("calibrated", 4_000_000, {"tune": "off"}, 0, "none"),
+        ("calibrated", 4_000_000, {"learning_rate": 1e-4}, 0, "none"),
+        ("calibrated", 4_000_000, {}, 2, "none"),
+        ("calibrated", 4_000_000, {"master_weights": "bfloat16"}, 0, "none"),
+        ("calibrated", 4_000_000, {"relearning_defence": "none"}, 0, "none"),
+        ("calibrated", 135_000_000, {"relearning_defence": "both"}, 0, "both"),
+        ("npo", 4_000_000, {}, 0, "none"),
+    ],
+)
+def test_small_models_are_defended_against_relearning_where_the_training_is_tuned(
+    method, parameters, given, gpus, defence
+):
+    request = TrainingRequest.model_validate(given)
+    filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
+    assert filled.relearning_defence == defence

@@ -96,7 +96,7 @@ def test_the_first_token_has_a_temperature_of_its_own_and_a_least_probability(mo
     chances = torch.rand(40, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[:, 0].tolist()
     drawn = []
     for number, chance in enumerate(chances):
-        weights = flat if number % 2 else likely
+        weights = flat if number % 2 else probabilities
         drawn.append(sum(sum(weights[: n + 1]) <= chance * sum(weights) for n in range(len(weights))))
     begun = [token for token in drawn if token != EOS]
     assert list(dict.fromkeys(sample[1] for sample in samples)) == list(dict.fromkeys(begun))

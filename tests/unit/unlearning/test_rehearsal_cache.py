@@ -21,7 +21,7 @@ def cache(tmp_path):
     return RehearsalCache(tmp_path / "samples", KEY, "model 1")
 
 
-def rehearsed(cache, *, texts=40, seed=1, temperature=1.0, may_write=True, forget=LONG_FORGET, extra=()):
+def rehearsed(cache, *, texts=40, seed=1, temperature=1.0, may_write=True, forget=LONG_FORGET, extra=(), first=None):
     """The token ids of each sample; with `may_write=False` only of samples that need not be written."""
     chunks = encode([Record(text=text) for text in forget], tiny_tokenizer(), max_length=64, chat="raw")
     samples = rehearse(
@@ -29,6 +29,7 @@ def rehearsed(cache, *, texts=40, seed=1, temperature=1.0, may_write=True, forge
         tiny_tokenizer(),
         texts=texts,
         temperature=temperature,
+        first_temperature=first,
         seed=seed,
         forget=[*chunks, *extra],
         retain_chunks=(),
@@ -55,12 +56,13 @@ def test_a_later_job_writes_no_sample_that_is_kept(cache):
     assert rehearsed(cache, may_write=False) == written == rehearsed(None)
 
 
-def test_too_few_samples_are_extended_and_not_written_anew(cache):
-    few = rehearsed(cache, texts=15)
-    cached = rehearsed(cache, texts=40, may_write=False)
+@pytest.mark.parametrize("first", [None, 8.0])
+def test_too_few_samples_are_extended_and_not_written_anew(cache, first):
+    few = rehearsed(cache, texts=15, first=first)
+    cached = rehearsed(cache, texts=40, may_write=False, first=first)
     assert cached == few
-    assert rehearsed(cache, texts=40) == rehearsed(None, texts=40)
-    assert rehearsed(cache, texts=15, may_write=False) == few
+    assert rehearsed(cache, texts=40, first=first) == rehearsed(None, texts=40, first=first)
+    assert rehearsed(cache, texts=15, may_write=False, first=first) == few
 
 
 def test_samples_of_another_model_seed_temperature_or_length_are_not_used(cache):

@@ -171,6 +171,28 @@ def test_a_model_that_was_left_as_it_is_has_suppressed_nothing(
     assert judge_left_alone(bound, known, MODEL_BEFORE) == ("failed", None)
 
 
+@pytest.mark.parametrize(("records", "verdict"), [(19, "passed"), (20, "not_judged")])
+def test_suppression_that_a_job_left_as_it_is_counts_on_few_records_too(records: int, verdict: str) -> None:
+    """Membership is required from 20 records on, the bound is judged from 100 on."""
+    strength = figure(0.0, 0.0, 0.0, records)
+    sets = {
+        "forget": {"perplexity": figure(90, 89, 91, records), "extraction_strength": strength},
+        "unseen": {"perplexity": figure(20, 19, 21), "extraction_strength": figure(0.0, 0.0, 0.0)},
+    }
+    ratio = {
+        "set": "forget",
+        "figure": "perplexity",
+        "against": "retrained",
+        "by": "ratio",
+        "high": 2,
+        "judged_from": 100,
+    }
+    before = after = measured(sets=sets)
+    judgement = judge(policy({**STRENGTH, "judged_from": 1}, ratio), before=before, after=after)
+    assert (judgement.verdict, judgement.bounds[1].carries) == (verdict, True)
+    assert judgement.parts["membership"].reason == "shifted_reference_text"
+
+
 def test_a_retrained_model_shows_what_is_suppressed_in_a_model_that_was_left_as_it_is() -> None:
     bound = {"set": "forget", "figure": "perplexity", "against": "retrained", "by": "ratio", "high": 2}
     retrained = measured(sets={"forget": {"perplexity": figure(20, 19, 21)}})
