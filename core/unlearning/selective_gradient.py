@@ -6,7 +6,8 @@ brings all of them back. Held to the size of the next direction, they leave the 
 (RepSelect, arXiv 2606.17168, with one side and one pass).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,20 @@ class SelectiveGradients:
     @torch.no_grad()
     def apply(self, rows: int) -> None:
         """Makes the present gradients selective; they are of an update with so many scored forget tokens."""
-        for weight in self._matrices:
-            if weight.grad is not None:
-                directions = min(min(weight.shape) // SHARE, rows // ROWS_PER_DIRECTION)
-                weight.grad.copy_(selective_gradient(weight.grad, directions))
+        with _one_thread():
+            for weight in self._matrices:
+                if weight.grad is not None:
+                    directions = min(min(weight.shape) // SHARE, rows // ROWS_PER_DIRECTION)
+                    weight.grad.copy_(selective_gradient(weight.grad, directions))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Decompositions this small gain nothing from more threads, and lose much where other processes use the cores: 4 ms
+    became 200."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -70,7 +70,7 @@ class Calibrated(Method):
     whole_records: ClassVar[bool] = True
     extra_slices: ClassVar[int] = 3
     small: ClassVar[Recipe] = SMALL.model_copy(
-        update={"learning_rate": 4e-4, "epochs": 27, "records_per_step": 20, "relearning_defence": "both"}
+        update={"learning_rate": 4e-4, "epochs": 27, "records_per_step": 20, "relearning_defence": "attacker"}
     )
     large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 

@@ -170,8 +170,8 @@ def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
 @pytest.mark.parametrize(
     ("method", "parameters", "given", "gpus", "defence"),
     [
-        ("calibrated", 4_000_000, {}, 0, "both"),
-        ("calibrated", 20_000_000, {}, 1, "both"),
+        ("calibrated", 4_000_000, {}, 0, "attacker"),
+        ("calibrated", 20_000_000, {}, 1, "attacker"),
         ("calibrated", 20_000_001, {}, 0, "none"),
         ("calibrated", 4_000_000, {"tune": "off"}, 0, "none"),
         ("calibrated", 4_000_000, {"learning_rate": 1e-4}, 0, "none"),
