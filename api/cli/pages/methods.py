@@ -85,11 +85,11 @@ method (but `task_vector`, which learns the forget set on the way):
 Both take memory for one more gradient, and run on one GPU. An attacker needs weights in float32. How much each defence
 holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
 
-`calibrated` trains models of up to 20 million weights with `both`, where its training is tuned on one GPU or the CPU;
-every other default is `none`. On the demo's people, LUME and TOFU, ten steps of relearning leave 0.71, 0.56 and 0.40 of
-the retrained model's perplexity with it, and 0.49, 0.20 and 0.02 without. It costs a quarter more tokens, half as much
-time again, and text to keep: retain perplexity ends 3 to 5 % above the original's, not 2 to 3 %. The weight of
-the attacked forget term follows the readings, as the plain one's does.
+`calibrated` trains models of up to 20 million weights with `attacker`, where its training is tuned, on one GPU or the
+CPU; every other default is `none`. On the demo's people, ten steps of relearning leave 0.72 of the retrained model's
+perplexity with it, and 0.49 without, for a quarter more tokens; retain perplexity ends 2 % above the original's with
+and without. `both` holds longer on LUME and TOFU, for half as much time again and retain perplexities up by 5 %. The
+weight of the attacked forget term follows the readings, as the plain one's does.
 
 ## The methods
 

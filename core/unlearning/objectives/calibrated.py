@@ -22,8 +22,9 @@ half of the people to keep are in no retain set.
   epochs. Nearly all of it is in a few descriptions that the model seldom writes. With every second first token at
   temperature 2, improbable ones left out, and the forget term yielding to harm: by 3 % on LUME, 1.5 % on the demo's
   people, and 2 % on TOFU. A first token at 1.5 for all samples, improbable ones included: 3 % on LUME, 4 % on the demo.
-- The defence against relearning: retain perplexity up by 11 % on LUME and TOFU before forget terms yielded to harm;
-  5 and 6 % then; 2.6, 5 and 5 % (demo, LUME, TOFU) with fewer equal samples among more, and a slower rate.
+- The defence `both`: retain perplexity up by 11 % on LUME and TOFU before the forget term yielded to harm; 5 and 6 %
+  then; 2.6, 5 and 5 % (demo, LUME, TOFU) with fewer equal samples among more, and a slower rate. Of two models of the
+  demo it left min-k 20 % at 0.44 and 0.40. `attacker` alone: 0.47 and 0.43, retain perplexity up by 2.1 and 2.4 %.
 - Epochs (a tuned training stops earlier where forget text is like unseen text): from 18 to 30, the AUC of the loss
   falls from 0.59 to 0.51 on LUME and from 0.65 to 0.62 on TOFU. With 27 and a share `following` of 0.75, the demo's
   forgotten people end less likely than unseen ones: AUCs of loss, min-k 20 % and min-k++ 20 % of 0.46, 0.43 and 0.44
