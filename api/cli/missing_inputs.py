@@ -41,10 +41,10 @@ class MissingInputs:
     tasks: bool
     earlier: bool
     shared: bool
-    """Whether other jobs shared the run. The report does not name their files, so nobody can pass these on."""
+    """True if other jobs shared the run. Their files are needed, too, but the report does not name them."""
     left_out: bool
-    """Whether the job left out records because a file that is missing here holds them, too. Without that file the check
-    would measure these records, and its figures would differ."""
+    """True if the job skipped records that another file also held, and that file is missing here. The check would
+    measure the skipped records, so its figures would differ."""
     out_of_time: frozenset[str]
     """Measurements that their time limit cut short in the job, on one of its models at least."""
 

@@ -51,7 +51,7 @@ class DigestSet:
         return len(self._sorted)
 
     def finds(self, record: Record, keys: FileKeys) -> bool:
-        """Whether the record's digest is among these, in its present form or in the form of older jobs."""
+        """True if the record's digest is among these. Digests of older jobs have another form, which is tried, too."""
         return record_digest(record, keys) in self or _trimmed_digest(record, keys) in self
 
     def __contains__(self, digest: bytes) -> bool:

@@ -90,8 +90,10 @@ class ForgettingMonitor:
         self._noise = _noise(self._unseen.reference, len(self._forget.reference), generator)  # (3,)
 
     def knows_nothing(self) -> bool:
-        """Whether every forget record is at least as unlikely as the unseen record of its rank. Call it before the
-        first update. It reads all forget records, unless a sampled one is likelier already."""
+        """True if every forget record is at least as unlikely as the unseen record of its rank.
+
+        Call it before the first update. It reads all forget records, unless a sampled one is likelier already.
+        """
         sampled = self._forget.reference[:, 0]
         return self._are_unlikely(sampled) and self._are_unlikely(self._forget.all_losses())
 

@@ -23,9 +23,12 @@ def prompts_of(chunks: Sequence[Chunk], *, shorter_than: int) -> tuple[tuple[int
 
 
 def has_learned_prompts(forward: Forward, known: Sequence[Chunk], unseen: Sequence[Chunk], *, max_tokens: int) -> bool:
-    """Whether the loss on the prompts of `known` records is lower than on those of `unseen` ones, by at least LEARNED
-    nats per token. Tokens that all prompts begin with, such as a chat template's header, do not count. False where
-    either set has no prompts. All ranks call it together."""
+    """True if the model has learned the prompts of `known`, not only the answers: their loss is at least LEARNED nats
+    per token below that of the prompts of `unseen`.
+
+    Tokens that all prompts begin with, such as a chat template's header, do not count. False if either set has no
+    prompts. All ranks call it together.
+    """
     prompts = [[prompt for prompt in _first_tokens(chunks) if len(prompt) > 1][:SAMPLE] for chunks in (known, unseen)]
     alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*chain(*prompts), strict=False))
     shared = sum(1 for _ in alike)

@@ -91,10 +91,9 @@ def rehearse(
 
 
 def _thin_out(written: Sequence[tuple[int, Sample]]) -> Iterator[tuple[int, Sample]]:
-    """The first of equal samples, as many as the root of their number, so that rare texts count more.
+    """Yields at most the root of n, rounded up, of n equal samples, so that texts that are seldom written count more.
 
-    A model writes some of its texts ten times as often as others. Of LUME's records to keep, the few that it seldom
-    writes were harmed most.
+    A model writes some of its texts ten times as often as others. On LUME the seldom written ones were harmed most.
     """
     numbers, kept = Counter(tuple(ids) for _, ids in written), Counter[tuple[int, ...]]()
     for given, ids in written:

@@ -49,10 +49,10 @@ class SampleSettings:
     length: int
     prompts: tuple[tuple[int, ...], ...] = ()
     first_temperature: float | None = None
-    """The temperature of the first token of every second sample, where there are no prompts; the others begin at 1.
-    None: first tokens are like all others."""
+    """Without prompts: the temperature of the first token of every second sample. The first token of the others has a
+    temperature of 1. None: all tokens have the same temperature."""
     first_least: float = 0.0
-    """The least probability of such a first token."""
+    """A first token drawn at `first_temperature` has at least this probability."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ class SelectiveGradients:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Decompositions this small gain nothing from more threads, and lose much where other processes use the cores: 4 ms
-    became 200."""
+    """Limits torch to one thread. Matrices this small gain nothing from a second one. With another process on the same
+    two cores, a decomposition of 4 ms took 200."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -73,7 +73,7 @@ class SimulatedAttacker:
     ) -> tuple[StepValues, int] | None:
         """Makes the attacker's step and sets `.grad` to the forget term's gradient at the attacked weights.
 
-        `factor` is the one on the forget term's weight at present.
+        `factor` multiplies the forget term's weight.
 
         Returns the step's values and the number of scored tokens that the gradient is of; None, without a gradient,
         before the first attack. Gradients must be empty before it.

@@ -48,8 +48,8 @@ class Tuner:
         self.range_test_rate = 0.0
         """The rate that the range test found."""
         self.forget_factor = 1.0
-        """The factor on the forget term: its last reading, divided by the harm that is more than tolerated, within
-        LEAST_FORGET_WEIGHT and 1. Once the harm exceeds the distance, the retain terms repair it."""
+        """The factor on the forget term: the last reading's `forget` / max(1, `retain`, `unseen`), at least
+        LEAST_FORGET_WEIGHT and at most 1. So the retain terms can repair harm that exceeds the distance left."""
         self.stop_reason: StopReason | None = None
         """Why the training should stop before it has made all updates; None: it goes on."""
 

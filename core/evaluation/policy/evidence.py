@@ -31,7 +31,7 @@ class Evidence:
 
     @property
     def unchanged(self) -> bool:
-        """Whether the judged model is the one that the job started from: it did not make the text less likely."""
+        """True if the judged model is the one that the job started from."""
         return self.before is not None and self.before.model_digest == self.after.model_digest
 
     def size(self, name: SetName) -> int:

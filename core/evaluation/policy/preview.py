@@ -56,7 +56,7 @@ class Finding:
     level: Level
     words: str
     suppressed: bool = False
-    """Whether the figure stands out because the model knows the text less than text that it never saw."""
+    """True if the text stands out by being less likely than text that the model never saw."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Conclusion:
 
     @property
     def known(self) -> bool:
-        """Whether any figure shows that the model knows the text.
+        """True if a figure stands out because the model knows the text.
 
-        Text of another kind than the unseen text is often less likely than its counterfactuals, which are made of the
-        unseen text's words. That the model was made to forget it before can't be told from that.
+        Suppressed figures do not count. They may mean that the model was made to forget the text before, or just that
+        the text has other words than the unseen text, of which its counterfactuals are made.
         """
         return any(finding.level == "stands_out" and not finding.suppressed for finding in self.findings)
 

@@ -85,7 +85,7 @@ def weaker_parameters(measurement: Measurement, than: Measurement | None = None)
 
 
 def _shows_more(value: object, *, than: object, smaller: bool) -> bool:
-    """Whether a measurement with this value is at least as strict. An empty list means every choice."""
+    """True if a measurement with `value` is at least as strict as one with `than`; an empty list is every choice."""
     if isinstance(value, int | float) and isinstance(than, int | float):
         return value <= than if smaller else value >= than
     return isinstance(value, tuple) and isinstance(than, tuple) and bool(than) and set(than) <= set(value)

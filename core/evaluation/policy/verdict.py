@@ -237,7 +237,7 @@ def _judge_pair(bound: Bound, figure: Figure, other: Figure | None, evidence: Ev
     result = _result(limits, comparison)
     to_unseen = evidence.yardstick(bound) != "retrained_model"
     if result == "failed" and evidence.unchanged and to_unseen and _is_less_known(limits, comparison):
-        # the job did not cause it: another kind of text did, or what came before the job
+        # The job changed nothing, so it did not cause this. The text is of another kind, or was suppressed before.
         raise _NotJudged("shifted_reference_text", figure, fails=True)
     return JudgedBound(
         bound=bound,
@@ -269,7 +269,7 @@ def _result(bound: Bound, comparison: Comparison) -> Result:
 
 
 def _is_less_known(bound: Bound, comparison: Comparison) -> bool:
-    """Whether the figure is beyond the limit at which the model knows the text less than text that it never saw."""
+    """True if the bound fails because the text is too unlikely, not because it is too well known."""
     if bound.attack is not None:
         return bound.low is not None and comparison.high is not None and comparison.high < bound.low
     if bound.variant is not None or bound.figure not in LESS_KNOWN_ABOVE:

@@ -69,8 +69,8 @@ def fill_training(
 
     The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
     recipe's (from a billion on). All other settings are the nearer recipe's. A recipe's defence against relearning is
-    left out where it does not go with the other settings, in trainings that are not tuned, and for models of more than
-    20 million weights, whose trainings would take half as long again. Raises UnknownMethod.
+    left out if it conflicts with the other settings, if the training is not tuned, and for models of more than 20
+    million weights, whose trainings are slow enough without it. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)

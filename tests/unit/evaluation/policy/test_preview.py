@@ -48,6 +48,16 @@ def unremarkable() -> Measurements:
     )
 
 
+def unremarkable_but(name: str, changed: Figure) -> Measurements:
+    """The same with one other figure of the forget set; `loss` is the attack's AUC."""
+    measurements = unremarkable()
+    if name == "loss":
+        measurements.attacks["loss"].auc = changed
+    else:
+        measurements.sets["forget"][name] = changed
+    return measurements
+
+
 def test_unremarkable_figures_show_that_there_is_nothing_to_forget() -> None:
     conclusion = conclude(unremarkable())
     assert conclusion.outcome == "nothing_to_forget"
@@ -83,12 +93,7 @@ def test_unremarkable_figures_show_that_there_is_nothing_to_forget() -> None:
 def test_a_single_figure_that_stands_out_or_is_open_prevents_nothing_to_forget(
     name: str, changed: Figure, level: str
 ) -> None:
-    measurements = unremarkable()
-    if name == "loss":
-        measurements.attacks["loss"].auc = changed
-    else:
-        measurements.sets["forget"][name] = changed
-    conclusion = conclude(measurements)
+    conclusion = conclude(unremarkable_but(name, changed))
     levels = [finding.level for finding in conclusion.findings]
     assert levels.count(level) == (5 if level == "unremarkable" else 1)
     assert conclusion.outcome == ("nothing_to_forget" if level == "unremarkable" else "preview")
@@ -111,12 +116,7 @@ def test_a_single_figure_that_stands_out_or_is_open_prevents_nothing_to_forget(
     ],
 )
 def test_text_that_is_less_likely_than_unseen_text_is_not_known(name: str, changed: Figure, known: bool) -> None:
-    measurements = unremarkable()
-    if name == "loss":
-        measurements.attacks["loss"].auc = changed
-    else:
-        measurements.sets["forget"][name] = changed
-    conclusion = conclude(measurements)
+    conclusion = conclude(unremarkable_but(name, changed))
     assert (conclusion.outcome, conclusion.known) == ("preview", known)
 
 
