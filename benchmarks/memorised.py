@@ -14,13 +14,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets import Sets, load_few, load_sets
+from benchmarks.datasets import OF_500, Sets, load_few, load_sets
 from core.demo.people import write_jsonl
+from core.demo.pretraining import Architecture
 from core.schema.model_shape import read_shape
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.objectives import fill_training
 
-EPOCHS = {"demo": 20, "demo-50": 40, "demo-500": 20, "tofu": 24, "lume": 24}
+EPOCHS = {"demo": 20, "demo-50": 40, "demo-500": 20, "tofu": 24, "lume": 24, **dict.fromkeys(OF_500, 20)}
 KNOWN_BEFORE = "pretraining"
 """The benchmark whose records a pre-trained model knows already: nothing is trained, and no model is retrained."""
 
@@ -58,11 +59,19 @@ class TrainingFailed(Exception):
     """The process that trains a model failed; its output is on the terminal already."""
 
 
-def prepare_models(data: str, seed: int, folder: Path, public: Path, *, threads: int | None = None) -> TrainedModels:
+def prepare_models(
+    data: str,
+    seed: int,
+    folder: Path,
+    public: Path,
+    *,
+    architecture: Architecture = "llama",
+    threads: int | None = None,
+) -> TrainedModels:
     """Writes the sets and trains both small models, unless they exist. Raises DataMissing, TrainingFailed."""
     models = TrainedModels((folder / data / str(seed)).resolve())
     _write(models, load_sets(data, seed, public))
-    recipe = ["core.demo.pretraining", "--epochs", str(EPOCHS[data])]
+    recipe = ["core.demo.pretraining", "--epochs", str(EPOCHS[data]), "--architecture", architecture]
     for name in ("forget", "retain", "unseen"):
         recipe += ["--tokenizer-records", str(models.file(name))]
     _train_both(models, recipe, data, seed, threads)

@@ -31,6 +31,7 @@ from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
 from core.demo.model_source import ModelSource, SourceUnusable
 from core.demo.people import general_sentences, write_jsonl
+from core.demo.pretraining import Architecture
 from core.schema.evaluation import MeasurementChoice
 from core.schema.events import ChildEvent, CostReported, Done, Measured
 from core.schema.job_spec import ChildMethod, FileRecords, MeasureSpec, UnlearnSpec
@@ -42,7 +43,8 @@ from core.unlearning.objectives import METHODS
 GENERAL_RECORDS = 200
 DEFAULT_DATA = ("demo", "lume", "tofu")
 SMALL, SMOLLM2 = "small", "smollm2"
-DEFAULT_MEASURE = {SMALL: "thorough", SMOLLM2: "standard"}
+ARCHITECTURES: dict[str, Architecture] = {SMALL: "llama", "small-gpt-neox": "gpt_neox", "small-qwen3": "qwen3"}
+"""The small models, which are trained from scratch."""
 IN_FULL = (RETRAINED, ORIGINAL, "calibrated")
 """The rows that `--brief` does not shorten: the retrained model, the original, and the service's default method."""
 
@@ -187,7 +189,10 @@ def run_benchmark(
     benches = {}
     for seed in seeds:
         place = (data, seed, _folder(arguments), _public(data, arguments))
-        models = prepare_models(*place) if pretrained is None else tune_models(*place, pretrained=pretrained)
+        if pretrained is None:
+            models = prepare_models(*place, architecture=ARCHITECTURES[arguments.model])
+        else:
+            models = tune_models(*place, pretrained=pretrained)
         benches[seed] = (
             models,
             Bench(
@@ -215,7 +220,7 @@ def run_benchmark(
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    """The folder of a model's results: the small models' lie in the benchmark's own."""
+    """The folder of a model's results: the small Llamas' lie in the benchmark's own."""
     folder: Path = arguments.folder
     return folder if arguments.model == SMALL else folder / arguments.model
 
@@ -228,7 +233,7 @@ def _public(data: str, arguments: argparse.Namespace) -> Path:
 
 def _pretrained(arguments: argparse.Namespace) -> Path | None:
     """The directory of the pre-trained model, downloaded and converted once; None for the small models."""
-    if arguments.model == SMALL:
+    if arguments.model in ARCHITECTURES:
         return None
     return pretrained_model(ModelSource(arguments.model_source), _folder(arguments), Console(stderr=True))
 
@@ -244,10 +249,10 @@ def main() -> None:
     )
     parser.add_argument(
         "--model",
-        choices=(SMALL, SMOLLM2),
+        choices=(*ARCHITECTURES, SMOLLM2),
         default=SMALL,
-        help="A small Llama that is trained on each benchmark, or SmolLM2-135M-Instruct, which is downloaded and"
-        " fine-tuned on smaller sets; default: the small one.",
+        help="A small Llama (or GPT-NeoX, or Qwen3) that is trained on each benchmark, or SmolLM2-135M-Instruct, which"
+        " is downloaded and fine-tuned on smaller sets; default: the small Llama.",
     )
     parser.add_argument(
         "--model-source",
@@ -301,13 +306,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="The Markdown file whose tables are replaced.")
     arguments = parser.parse_args()
     names = arguments.data or DEFAULT_DATA
-    if KNOWN_BEFORE in names and arguments.model == SMALL:
+    if KNOWN_BEFORE in names and arguments.model != SMOLLM2:
         parser.error(
             f"--data {KNOWN_BEFORE} goes with --model {SMOLLM2}: the small models were trained on nothing else"
         )
-    if arguments.model_source is not None and arguments.model == SMALL:
+    if arguments.model_source is not None and arguments.model != SMOLLM2:
         parser.error(f"--model-source goes with --model {SMOLLM2}")
-    arguments.measure = arguments.measure or [DEFAULT_MEASURE[arguments.model]]
+    arguments.measure = arguments.measure or ["standard" if arguments.model == SMOLLM2 else "thorough"]
     chosen = [row for row in rows() if arguments.method is None or row.method in arguments.method]
     try:
         pretrained = _pretrained(arguments)

@@ -2,13 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.demo.people import people
-from core.demo.pretraining import SIZES, pretrain, train_tokenizer
+from core.demo.pretraining import SIZES, Architecture, pretrain, train_tokenizer
 from tests.tiny_model import TinyModel
 
 
@@ -41,6 +42,21 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
         pretrain(people(8, 0), tmp_path / name, size=SIZES["tiny"], seed=seed, epochs=2, report=lambda *_: None)
     torch.set_num_threads(threads)
     assert weights(tmp_path / "first") == weights(tmp_path / "same seed") != weights(tmp_path / "other seed")
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_a_model_of_each_architecture_is_the_size_that_was_asked_for(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    pretrain(
+        people(8, 0), tmp_path / "m", size=SIZES["tiny"], architecture=architecture, epochs=1, report=lambda *_: None
+    )
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "m")
+    size = SIZES["tiny"]
+    assert model.config.model_type == architecture
+    assert model.config.num_hidden_layers == size.layers
+    assert model.get_input_embeddings().weight.shape[1] == size.hidden
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
 def test_every_record_is_seen_in_every_epoch(tmp_path: Path) -> None:
