@@ -14,7 +14,7 @@ from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
 from core.schema.weight_patterns import matches_module, matches_weight, suggest_names
-from core.unlearning.defence_conflicts import find_conflict
+from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.method import Method
 
 _PREFIXES = ("", "model.", "transformer.")
@@ -31,7 +31,7 @@ def check_training(request: JobRequest, method: Method, shape: ModelShape, *, st
     _check_adapter_options(request, method, shape)
     if training.master_weights == "bfloat16":
         _check_bfloat16_weights(training, stored)
-    _check_relearning_defence(request, method)
+    _check_forget_gradient(request, method)
     names = list(_weight_names(shape))
     if names and isinstance(training.trainable, list):
         for number, pattern in enumerate(training.trainable):
@@ -47,16 +47,19 @@ def check_training(request: JobRequest, method: Method, shape: ModelShape, *, st
         raise unprocessable("/training/max_length", detail, name="max-length-beyond-context")
 
 
-def _check_relearning_defence(request: JobRequest, method: Method) -> None:
-    training = request.training
-    problem = find_conflict(
+def _check_forget_gradient(request: JobRequest, method: Method) -> None:
+    training, gpus = request.training, request.resources.gpus or 0
+    problem = find_defence_conflict(
         training.relearning_defence or "none",
         type(method),
         master_weights=training.master_weights or "float32",
-        gpus=request.resources.gpus or 0,
+        gpus=gpus,
     )
     if problem is not None:
         raise _contradiction("/training/relearning_defence", problem)
+    problem = find_projection_conflict(training.conflicting_gradients or "add", gpus=gpus)
+    if problem is not None:
+        raise _contradiction("/training/conflicting_gradients", problem)
 
 
 def _check_adapter_options(request: JobRequest, method: Method, shape: ModelShape) -> None:

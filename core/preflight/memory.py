@@ -309,9 +309,10 @@ class Memory:
         return Item("the attacker's weights", self._place, self._share(size))
 
     def _defence(self) -> Iterator[Item]:
-        """Memory of a defence against relearning: the attacker's weights, and the sum of the parts' gradients."""
+        """Memory of a changed forget gradient: the attacker's weights, and the forget gradient that is set aside."""
+        training = self._workload.training
         yield self._attacked_weights()
-        if self._workload.training.relearning_defence != "none":
+        if training.relearning_defence != "none" or training.conflicting_gradients == "project":
             size = self._share(self._trained_weight_bytes * self._trained)
             yield Item("gradients set aside", self._place, size)
 

@@ -6,13 +6,14 @@ from pydantic import Field
 
 from core.schema.strict import Strict
 
-Scheduler = Literal["linear", "cosine", "constant"]
+Scheduler = Literal["linear", "cosine", "constant", "wsd"]
 Optimizer = Literal["adamw", "adamw8bit", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 MasterWeights = Literal["float32", "bfloat16"]
 Tune = Literal["auto", "off"]
 """`auto`: the job finds its learning rate, stops when it is done, and delivers the best state that it saw."""
 RelearningDefence = Literal["none", "selective", "attacker", "both"]
+ConflictingGradients = Literal["add", "project"]
 Chat = Literal["auto", "raw", "template"]
 """How a job reads all `messages`: by the chat template, turn by turn without roles (`raw`), or (`auto`) by the template
 if the tokenizer has one."""
@@ -26,7 +27,10 @@ _TUNE = (
     " then where the test begins to search, and `epochs` the longest training. `off`: the training runs as it is set."
 )
 _LEARNING_RATE = "The highest learning rate of the training."
-_SCHEDULER = "How the learning rate falls after the warm-up."
+_SCHEDULER = (
+    "How the learning rate falls after the warm-up. `wsd` (warm-up, stable, decay): it stays for 60 % of the remaining"
+    " updates, then falls linearly."
+)
 _WARMUP = "The share of the updates in which the learning rate rises."
 _OPTIMIZER = "The optimiser. `adamw8bit` needs less memory."
 _WEIGHT_DECAY = "The decoupled weight decay of AdamW."
@@ -54,6 +58,11 @@ _RELEARNING_DEFENCE = (
     " forget term's gradient on other records at the attacked weights is added; needs memory for one more gradient and"
     " a copy of the trained weights, and as many tokens again as the forget set's part of the training. `both`: both."
     " `none`: neither."
+)
+_CONFLICTING_GRADIENTS = (
+    "What happens where the forget term's gradient points against the retain terms'. `project`: in each weight tensor"
+    " what points against it is taken out, so that forgetting does not undo what the retain terms repair; needs memory"
+    " for one more gradient. `add`: both are added as they are."
 )
 _TRAINABLE = (
     "The weights that are trained: `all`, or patterns of their names, such as `model.layers.1*.mlp.*` (`*` stands for"
@@ -111,6 +120,7 @@ class TrainingRequest(Strict):
     seed: int | None = Field(default=None, ge=0, lt=2**31, description=_SEED)
     gradient_clip: float | None = Field(default=None, gt=0, description=_GRADIENT_CLIP)
     relearning_defence: RelearningDefence | None = Field(default=None, description=_RELEARNING_DEFENCE)
+    conflicting_gradients: ConflictingGradients | None = Field(default=None, description=_CONFLICTING_GRADIENTS)
     trainable: Literal["all"] | list[Pattern] | None = Field(default=None, description=_TRAINABLE)
     lora: Lora | None = Field(default=None, description=_LORA)
     master_weights: MasterWeights | None = Field(default=None, description=_MASTER_WEIGHTS)
@@ -136,6 +146,7 @@ class Training(EfficiencyOptions):
     seed: int = Field(description=_SEED)
     gradient_clip: float = Field(description=_GRADIENT_CLIP)
     relearning_defence: RelearningDefence = Field(default="none", description=_RELEARNING_DEFENCE)
+    conflicting_gradients: ConflictingGradients = Field(default="add", description=_CONFLICTING_GRADIENTS)
     micro_batch_tokens: int = Field(
         description="Tokens that go through the model at once. The number changes the memory, not the update."
     )

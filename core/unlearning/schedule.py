@@ -4,6 +4,9 @@ import math
 
 from core.schema.training import Scheduler
 
+STABLE = 0.6
+"""The share of the updates after the warm-up in which `wsd` keeps the full rate."""
+
 
 def steps_per_epoch(records: int, per_step: int) -> int:
     """The updates of one pass over the forget set, of at most `per_step` records each."""
@@ -22,6 +25,8 @@ def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> f
     left = (steps - step) / (steps - rising)
     if scheduler == "linear":
         return left
+    if scheduler == "wsd":
+        return min(1.0, left / (1 - STABLE))
     if scheduler == "cosine":
         return 0.5 * (1 - math.cos(math.pi * left))
     return 1.0

@@ -20,14 +20,14 @@ from core.lm.snapshots import Snapshots
 from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
 from core.unlearning.accumulation import Accumulator, GradientAccumulator
-from core.unlearning.defence_conflicts import find_conflict
+from core.unlearning.forget_gradient import ForgetGradient
+from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make_optimizer, require_optimizer
 from core.unlearning.parameter_selection import select_parameters
 from core.unlearning.record_sampling import forget_steps
-from core.unlearning.relearning_defence import RelearningDefence
 from core.unlearning.schedule import rate_factor, steps_per_epoch
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
@@ -97,12 +97,12 @@ def train(
     `recompute_activations`.
     """
     unlearning_method = resolve(method, parameters)
-    problem = find_conflict(
+    problem = find_defence_conflict(
         training.relearning_defence,
         type(unlearning_method),
         master_weights=training.master_weights,
         gpus=ranks.count,
-    )
+    ) or find_projection_conflict(training.conflicting_gradients, gpus=ranks.count)
     if problem is not None:
         raise CoreError("two_choices", problem)
     if not sets.forget:
@@ -140,8 +140,8 @@ def train(
     steps = training.epochs * steps_per_epoch(len(sets.forget), training.records_per_step)
     order = list(forget_steps(len(sets.forget), training.records_per_step, training.epochs, training.seed))
     accumulator: Accumulator = GradientAccumulator(training.micro_batch_tokens, report)
-    if training.relearning_defence != "none":
-        accumulator = RelearningDefence(accumulator, plan, model, training, steps)
+    if training.relearning_defence != "none" or training.conflicting_gradients == "project":
+        accumulator = ForgetGradient(accumulator, plan, model, training, steps)
 
     def new_updater(optimizer: Optimizer) -> Updater:
         return Updater(

@@ -71,9 +71,18 @@ class Calibrated(Method):
     whole_records: ClassVar[bool] = True
     extra_slices: ClassVar[int] = 3
     small: ClassVar[Recipe] = SMALL.model_copy(
-        update={"learning_rate": 4e-4, "epochs": 27, "records_per_step": 20, "relearning_defence": "attacker"}
+        update={
+            "learning_rate": 4e-4,
+            "scheduler": "wsd",
+            "epochs": 27,
+            "records_per_step": 20,
+            "relearning_defence": "attacker",
+            "conflicting_gradients": "project",
+        }
     )
-    large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
+    large: ClassVar[Recipe] = LARGE.model_copy(
+        update={"scheduler": "wsd", "epochs": 10, "records_per_step": 16, "conflicting_gradients": "project"}
+    )
 
     retain_term: RetainTerm = Field(default="kl", description="the term on the retain set")
     retain_weight: float = Field(default=0.75, ge=0, le=1e6, description="the factor on the retain term")

@@ -12,10 +12,10 @@ from core.lm.errors import CoreError
 from core.lm.forward import Forward
 from core.schema.training import Lora
 from core.unlearning.accumulation import GradientAccumulator
-from core.unlearning.defence_conflicts import find_conflict
+from core.unlearning.forget_gradient import ForgetGradient
+from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.objective import WeightedTerm
 from core.unlearning.objectives import METHODS, resolve
-from core.unlearning.relearning_defence import RelearningDefence
 from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.step_plan import plan_steps
 from core.unlearning.tokenized_set import TokenizedSet
@@ -43,7 +43,14 @@ def selected(model, gradient, rows):
     return chosen
 
 
-def naive_training(defence, steps):
+def without_conflict(gradient, other):
+    """The gradient without what points against the other one; both as lists of numbers."""
+    product = sum(a * b for a, b in zip(gradient, other, strict=True))
+    square = sum(b * b for b in other)
+    return [a - product / square * b if product < 0 else a for a, b in zip(gradient, other, strict=True)]
+
+
+def naive_training(defence, steps, *, project=False):
     """The trained weights of full-batch gradient descent on ascent and descent, with the defence."""
     model, sets = tiny_model(), example_sets()
     chunks = tokens(sets.forget)
@@ -55,13 +62,13 @@ def naive_training(defence, steps):
     assert fork.integers(4, 17) >= steps  # one attack
     order = fork.permutation(len(chunks)).tolist()
     shown, others = order[: round(0.25 * len(chunks))], order[round(0.25 * len(chunks)) :]
-    for _ in range(steps):
+    for update in range(steps):
         forget = gradients(model, ascent(model, None, sets, 0))
-        if defence != "attacker":
+        if defence in ("selective", "both"):
             forget = selected(model, forget, sum(rows))
         retain = gradients(model, descent(model, None, sets))
-        parts = [forget, retain]
-        if defence != "selective":
+        parts = [forget]
+        if defence in ("attacker", "both"):
             attacked = copy.deepcopy(model)
             with torch.no_grad():
                 for weight, step in zip(attacked.parameters(), way, strict=True):
@@ -72,24 +79,31 @@ def naive_training(defence, steps):
                     if gradient is not None:
                         weight -= rate * gradient.sign()
                         step -= rate * gradient.sign()
-            part = gradients(attacked, -0.5 * mean(cross_entropy(attacked, *chunks[record]) for record in others))
+            weight = min(1.0, (update + 1) / math.ceil(0.3 * steps))
+            part = gradients(attacked, -weight * mean(cross_entropy(attacked, *chunks[record]) for record in others))
             if defence == "both":
                 part = selected(model, part, sum(rows[record] for record in others))
             parts.append(part)
         with torch.no_grad():
             for number, weight in enumerate(weights):
-                for part in parts:
-                    if part[number] is not None:
-                        weight -= RATE * part[number]
+                zero = torch.zeros_like(weight)
+                forget = sum((part[number] for part in parts if part[number] is not None), zero)
+                kept = zero if retain[number] is None else retain[number]
+                if project and bool(kept.any()):
+                    flat = without_conflict(forget.flatten().tolist(), kept.flatten().tolist())
+                    forget = torch.tensor(flat, dtype=forget.dtype).reshape(forget.shape)
+                weight -= RATE * (forget + kept)
     return weights
 
 
-@pytest.mark.parametrize("defence", DEFENCES)
-def test_updates_agree_with_a_plain_loop(defence):
-    training = plain_training(epochs=3, relearning_defence=defence)
+@pytest.mark.parametrize("gradients", ["add", "project"])
+@pytest.mark.parametrize("defence", ["none", *DEFENCES])
+def test_updates_agree_with_a_plain_loop(defence, gradients):
+    training = plain_training(epochs=4, relearning_defence=defence, conflicting_gradients=gradients)
     model, _ = run("ascent_descent", EVERYTHING, training=training)
-    for weight, expected in zip(model.parameters(), naive_training(defence, 3), strict=True):
-        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=2e-6)
+    expected = naive_training(defence, 4, project=gradients == "project")
+    for weight, naive in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight, naive, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [12, 40])
@@ -174,7 +188,7 @@ def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
             report=lambda event: None,
             should_stop=lambda: False,
         )
-        defence = RelearningDefence(GradientAccumulator(100_000, lambda event: None), plan, model, training, steps=1)
+        defence = ForgetGradient(GradientAccumulator(100_000, lambda event: None), plan, model, training, steps=1)
         plan.forget_factor = factor
         defence.accumulate(forward, plan.term_batches(0, 1, [0, 1]), epoch=0)
         gradients.append([weight.grad for weight in model.parameters()])
@@ -256,7 +270,13 @@ def test_a_defence_that_does_not_go_with_the_training_is_refused(method, changes
     assert caught.value.code == "two_choices"
 
 
+def test_several_gpus_cannot_project_gradients():
+    assert "one GPU" in (find_projection_conflict("project", gpus=2) or "")
+    assert find_projection_conflict("project", gpus=1) is None
+    assert find_projection_conflict("add", gpus=2) is None
+
+
 def test_several_gpus_cannot_share_a_defended_training():
-    assert "one GPU" in (find_conflict("selective", METHODS["npo"], master_weights="float32", gpus=2) or "")
-    assert find_conflict("none", METHODS["npo"], master_weights="float32", gpus=2) is None
-    assert find_conflict("both", METHODS["npo"], master_weights="float32", gpus=1) is None
+    assert "one GPU" in (find_defence_conflict("selective", METHODS["npo"], master_weights="float32", gpus=2) or "")
+    assert find_defence_conflict("none", METHODS["npo"], master_weights="float32", gpus=2) is None
+    assert find_defence_conflict("both", METHODS["npo"], master_weights="float32", gpus=1) is None

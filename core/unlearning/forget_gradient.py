@@ -1,4 +1,4 @@
-"""Defences against relearning, around the gradient of an update: they serve every method and every optimiser."""
+"""Changes of the forget term's gradient before the optimiser gets it: they serve every method and every optimiser."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,27 @@ from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.step_plan import StepPlan
 
 
-class RelearningDefence:
-    """An accumulator that makes the forget gradient selective, and adds that of an attacked model.
+def project_away(gradient: Tensor, other: Tensor) -> Tensor:
+    """Takes from a gradient g what points against `other`, r: g - (g·r / r·r) r where g·r < 0, in place.
 
-    Keeps the gradients of the parts aside until all are computed, which takes the memory of one more gradient.
+    A step along -g would raise what a step along -r lowers (GRU, arXiv 2503.09117; PCGrad, arXiv 2001.06782).
+    """
+    size = other.abs().max()
+    if not size > 0:
+        return gradient
+    unit, exact = other / size, torch.promote_types(gradient.dtype, torch.float32)  # squares of r itself may underflow
+    product = torch.sum(gradient * unit, dtype=exact)
+    if product < 0:
+        gradient -= unit * (product / torch.sum(unit * unit, dtype=exact)).to(gradient.dtype)
+    return gradient
+
+
+class ForgetGradient:
+    """An accumulator that computes the forget term's gradient apart from the retain terms', and changes it.
+
+    In this order: it is made selective; that of an attacked model is added; and, weight tensor by weight tensor, what
+    points against the retain terms' gradient is taken out. Which of these, `training` says. Keeps the gradient aside
+    until the retain terms' is computed, which takes the memory of one more gradient.
     """
 
     def __init__(
@@ -29,6 +46,7 @@ class RelearningDefence:
         self._accumulator, self._plan = accumulator, plan
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._weights = list(weights.values())
+        self._projects = training.conflicting_gradients == "project"
         self._selective = SelectiveGradients(model) if defence in ("selective", "both") else None
         self._attacker = None
         if defence in ("attacker", "both"):
@@ -48,14 +66,10 @@ class RelearningDefence:
         Raises what the plain accumulator raises.
         """
         kept: list[Tensor | None] = [None] * len(self._weights)
-        parts = [batches] if self._selective is None else [batches[:1], batches[1:]]
-        values = self._accumulator.accumulate(forward, parts[0], epoch)
+        values = self._accumulator.accumulate(forward, batches[:1], epoch)
         if self._selective is not None:
             self._selective.apply(_rows(batches[0]))
         self._keep(kept)
-        for part in filter(None, parts[1:]):
-            values = _sum(values, self._accumulator.accumulate(forward, part, epoch))
-            self._keep(kept)
         attacked = None
         if self._attacker is not None:
             factor = self._plan.forget_factor
@@ -65,8 +79,9 @@ class RelearningDefence:
             if self._selective is not None:
                 self._selective.apply(attacked[1])
             self._keep(kept)
-        for weight, gradient in zip(self._weights, kept, strict=True):
-            weight.grad = gradient
+        if len(batches) > 1:
+            values = _sum(values, self._accumulator.accumulate(forward, batches[1:], epoch))
+        self._add(kept)
         return values
 
     @torch.no_grad()
@@ -79,6 +94,17 @@ class RelearningDefence:
             elif gradient is not None:
                 kept[number] = gradient
             weight.grad = None
+
+    @torch.no_grad()
+    def _add(self, forget: list[Tensor | None]) -> None:
+        """Adds the forget gradients to the present ones, the retain terms'."""
+        for weight, gradient in zip(self._weights, forget, strict=True):
+            if gradient is None:
+                continue
+            if weight.grad is None:
+                weight.grad = gradient
+            else:
+                weight.grad += project_away(gradient, weight.grad) if self._projects else gradient
 
 
 def _rows(batch: TermBatch) -> int:
