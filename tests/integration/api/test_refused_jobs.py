@@ -42,6 +42,11 @@ from tests.integration.api.submission import MINIMAL_REQUEST
             {"training": {"relearning_defence": "selective"}, "resources": {"gpus": 2}},
             ["/training/relearning_defence"],
         ),
+        ({"training": {"conflicting_gradients": "ignore"}}, ["/training/conflicting_gradients"]),
+        (
+            {"training": {"conflicting_gradients": "project"}, "resources": {"gpus": 2}},
+            ["/training/conflicting_gradients"],
+        ),
         ({"forget": {}}, ["/forget"]),
         ({"forget": {"records": []}}, ["/forget"]),
         ({"forget": {"records": ["fine", "  "]}}, ["/forget/records"]),

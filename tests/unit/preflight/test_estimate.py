@@ -268,6 +268,8 @@ def test_a_defence_against_relearning_takes_memory_for_gradients_and_for_the_att
     for defence in ("selective", "attacker", "both"):
         assert sizes[defence]["gradients set aside"] >= 4 * EIGHT_BILLION
         assert ("the attacker's weights" in sizes[defence]) == (defence != "selective")
+    projected = items(with_training(plain, conflicting_gradients="project"), "unlearning")
+    assert projected["gradients set aside"] == sizes["selective"]["gradients set aside"]
     attacked = with_training(plain, relearning_defence="attacker", snapshot_every=10)
     without = with_training(plain, snapshot_every=10)
     assert estimate(attacked).scratch_bytes == estimate(without).scratch_bytes + 2 * 4 * EIGHT_BILLION

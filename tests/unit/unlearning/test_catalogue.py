@@ -168,6 +168,23 @@ def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
 
 
 @pytest.mark.parametrize(
+    ("method", "given", "gpus", "treatment"),
+    [
+        ("calibrated", {}, 0, "project"),
+        ("calibrated", {}, 2, "add"),
+        ("calibrated", {"conflicting_gradients": "add"}, 0, "add"),
+        ("npo", {}, 0, "add"),
+        ("npo", {"conflicting_gradients": "project"}, 0, "project"),
+    ],
+)
+@pytest.mark.parametrize("parameters", [4_000_000, 8_000_000_000])
+def test_calibrated_projects_conflicting_gradients_where_they_are_whole(method, parameters, given, gpus, treatment):
+    request = TrainingRequest.model_validate(given)
+    filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
+    assert filled.conflicting_gradients == treatment
+
+
+@pytest.mark.parametrize(
     ("method", "parameters", "given", "gpus", "defence"),
     [
         ("calibrated", 4_000_000, {}, 0, "attacker"),

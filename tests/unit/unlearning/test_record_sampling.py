@@ -1,6 +1,10 @@
+from typing import get_args
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.schema.training import Scheduler
 from core.unlearning.record_sampling import Cycle, forget_steps
 from core.unlearning.schedule import rate_factor, steps_per_epoch
 
@@ -42,7 +46,7 @@ def test_each_round_and_each_set_of_a_cycle_has_its_own_order():
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
-@given(st.integers(1, 400), st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 0.5))
+@given(st.integers(1, 400), st.sampled_from(get_args(Scheduler)), st.floats(0, 0.5))
 def test_every_update_has_a_positive_rate_and_one_has_the_full_rate(steps, scheduler, warmup):
     factors = [rate_factor(step, steps, scheduler, warmup) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
@@ -57,3 +61,5 @@ def test_schedules_have_the_factors_computed_by_hand():
     assert [rate_factor(step, 4, "linear", 0.5) for step in range(4)] == [0.5, 1, 1, 0.5]
     assert [round(rate_factor(step, 4, "cosine", 0), 6) for step in range(4)] == [1, 0.853553, 0.5, 0.146447]
     assert [rate_factor(step, 3, "constant", 0) for step in range(3)] == [1, 1, 1]
+    assert [rate_factor(step, 5, "wsd", 0) for step in range(5)] == pytest.approx([1, 1, 1, 1, 0.5])
+    assert [rate_factor(step, 6, "wsd", 1 / 6) for step in range(6)] == pytest.approx([1, 1, 1, 1, 1, 0.5])
