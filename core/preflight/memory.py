@@ -95,10 +95,11 @@ class Memory:
 
     @property
     def snapshot_bytes(self) -> int:
-        """Bytes of a snapshot: the trained weights, the optimiser's states, the best state of a tuned training, and a
-        simulated attacker's weights."""
+        """Bytes of a snapshot: the trained weights, the optimiser's states, the best state of a tuned training, a
+        simulated attacker's weights, and the mean gradient that others are projected by."""
         trained = self._trained_weight_bytes * self._trained
-        return trained + self._moments() + self._best_state() + self._attacked_weights().bytes
+        beside = self._attacked_weights().bytes + self._retain_gradient().bytes
+        return trained + self._moments() + self._best_state() + beside
 
     def _with_process(self, items: Iterator[Item]) -> Iterator[Item]:
         """Adds the process and the heap's overhead, and leaves out empty items."""
@@ -192,7 +193,7 @@ class Memory:
             yield Item("activations", self._place, activations)
         else:
             yield Item("activations, then gradients", self._place, max(activations, gradients))
-        yield from self._defence()
+        yield from self._changed_forget_gradient()
         if workload.steps > 1:
             yield Item("the optimiser's states", self._place, self._share(self._moments()))
         if not self._cuda:
@@ -214,6 +215,7 @@ class Memory:
     def _updating(self) -> Iterator[Item]:
         yield from self._training_state()
         yield self._attacked_weights()
+        yield self._retain_gradient()
         yield Item("gradients", self._place, self._share(self._trained_weight_bytes * self._trained))
         yield Item("the optimiser's states", self._place, self._share(self._moments()))
         yield Item("the optimiser at work", self._place, self._optimizer_buffers())
@@ -308,10 +310,16 @@ class Memory:
         size = self._trained_weight_bytes * self._trained if attacked else 0
         return Item("the attacker's weights", self._place, self._share(size))
 
-    def _defence(self) -> Iterator[Item]:
-        """Memory of a changed forget gradient: the attacker's weights, and the forget gradient that is set aside."""
+    def _retain_gradient(self) -> Item:
+        """The mean gradient that forget gradients are projected by, in float32."""
+        size = 4 * self._trained if self._workload.training.conflicting_gradients == "project" else 0
+        return Item("the retain gradient's mean", self._place, self._share(size))
+
+    def _changed_forget_gradient(self) -> Iterator[Item]:
+        """Memory of a changed forget gradient, which is set aside, beside what changes it."""
         training = self._workload.training
         yield self._attacked_weights()
+        yield self._retain_gradient()
         if training.relearning_defence != "none" or training.conflicting_gradients == "project":
             size = self._share(self._trained_weight_bytes * self._trained)
             yield Item("gradients set aside", self._place, size)

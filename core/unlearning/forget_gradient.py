@@ -10,43 +10,34 @@ from core.lm.forward import Forward
 from core.schema.training import Training
 from core.unlearning.accumulation import Accumulator
 from core.unlearning.objective import StepValues, TermBatch
+from core.unlearning.retain_gradient import RetainGradient
 from core.unlearning.selective_gradient import SelectiveGradients
 from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.step_plan import StepPlan
-
-
-def project_away(gradient: Tensor, other: Tensor) -> Tensor:
-    """Takes from a gradient g what points against `other`, r: g - (g·r / r·r) r where g·r < 0, in place.
-
-    A step along -g would raise what a step along -r lowers (GRU, arXiv 2503.09117; PCGrad, arXiv 2001.06782).
-    """
-    size = other.abs().max()
-    if not size > 0:
-        return gradient
-    unit, exact = other / size, torch.promote_types(gradient.dtype, torch.float32)  # squares of r itself may underflow
-    product = torch.sum(gradient * unit, dtype=exact)
-    if product < 0:
-        gradient -= unit * (product / torch.sum(unit * unit, dtype=exact)).to(gradient.dtype)
-    return gradient
 
 
 class ForgetGradient:
     """An accumulator that computes the forget term's gradient apart from the retain terms', and changes it.
 
     In this order: it is made selective; that of an attacked model is added; and, weight tensor by weight tensor, what
-    points against the retain terms' gradient is taken out. Which of these, `training` says. Keeps the gradient aside
-    until the retain terms' is computed, which takes the memory of one more gradient.
+    points against the retain terms' mean gradient is taken out. Which of these, `training` says. Keeps the gradient
+    aside until the retain terms' is computed, which takes the memory of one more gradient.
     """
 
     def __init__(
         self, accumulator: Accumulator, plan: StepPlan, model: PreTrainedModel, training: Training, steps: int
     ) -> None:
-        """Gives the plan the attacker whose state belongs to its own. `steps`: the updates of the whole training."""
+        """Gives the plan the attacker and the mean retain gradient, whose states belong to its own.
+
+        `steps`: the updates of the whole training.
+        """
         defence = training.relearning_defence
         self._accumulator, self._plan = accumulator, plan
         weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self._weights = list(weights.values())
-        self._projects = training.conflicting_gradients == "project"
+        self._weights = weights
+        self._retain_gradient = None
+        if training.conflicting_gradients == "project":
+            self._retain_gradient = plan.retain_gradient = RetainGradient(weights)
         self._selective = SelectiveGradients(model) if defence in ("selective", "both") else None
         self._attacker = None
         if defence in ("attacker", "both"):
@@ -65,7 +56,7 @@ class ForgetGradient:
 
         Raises what the plain accumulator raises.
         """
-        kept: list[Tensor | None] = [None] * len(self._weights)
+        kept: dict[str, Tensor] = {}
         values = self._accumulator.accumulate(forward, batches[:1], epoch)
         if self._selective is not None:
             self._selective.apply(_rows(batches[0]))
@@ -81,30 +72,29 @@ class ForgetGradient:
             self._keep(kept)
         if len(batches) > 1:
             values = _sum(values, self._accumulator.accumulate(forward, batches[1:], epoch))
+        if self._retain_gradient is not None:
+            self._retain_gradient.observe()
         self._add(kept)
         return values
 
     @torch.no_grad()
-    def _keep(self, kept: list[Tensor | None]) -> None:
+    def _keep(self, kept: dict[str, Tensor]) -> None:
         """Moves the present gradients into the sum."""
-        for number, weight in enumerate(self._weights):
-            gradient, sum_so_far = weight.grad, kept[number]
-            if gradient is not None and sum_so_far is not None:
-                sum_so_far += gradient
-            elif gradient is not None:
-                kept[number] = gradient
+        for name, weight in self._weights.items():
+            if weight.grad is not None and name in kept:
+                kept[name] += weight.grad
+            elif weight.grad is not None:
+                kept[name] = weight.grad
             weight.grad = None
 
     @torch.no_grad()
-    def _add(self, forget: list[Tensor | None]) -> None:
+    def _add(self, forget: dict[str, Tensor]) -> None:
         """Adds the forget gradients to the present ones, the retain terms'."""
-        for weight, gradient in zip(self._weights, forget, strict=True):
-            if gradient is None:
-                continue
-            if weight.grad is None:
-                weight.grad = gradient
-            else:
-                weight.grad += project_away(gradient, weight.grad) if self._projects else gradient
+        for name, gradient in forget.items():
+            weight = self._weights[name]
+            if self._retain_gradient is not None:
+                gradient = self._retain_gradient.project(name, gradient)
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
 
 
 def _rows(batch: TermBatch) -> int:

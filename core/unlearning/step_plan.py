@@ -23,6 +23,7 @@ from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
 from core.unlearning.record_sampling import Cycle
 from core.unlearning.rehearsal import rehearse
 from core.unlearning.rehearsal_cache import RehearsalCache
+from core.unlearning.retain_gradient import RetainGradient
 from core.unlearning.retain_losses import descent, hidden, kl
 from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.tokenized_set import TokenizedSet
@@ -63,6 +64,8 @@ class StepPlan:
     monitor: ForgettingMonitor | None = None
     attacker: SimulatedAttacker | None = None
     """The attacker of a training with this defence against relearning."""
+    retain_gradient: RetainGradient | None = None
+    """The mean that forget gradients are projected by, in a training that does so."""
     forget_factor: float = 1.0
     """The factor on the forget term's weight."""
 
@@ -92,8 +95,14 @@ class StepPlan:
         """The state from which `restore` continues with the same records and weights; JSON."""
         controller = self.controller.state() if self.controller else None
         attacker = self.attacker.state() if self.attacker else None
+        retain_gradient = self.retain_gradient.state() if self.retain_gradient else None
         cycles = [sampled.cycle.state() for sampled in self.retain_terms]
-        return {"cycles": cycles, "controller": controller, "attacker": attacker}
+        return {
+            "cycles": cycles,
+            "controller": controller,
+            "attacker": attacker,
+            "retain_gradient": retain_gradient,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         for sampled, cycle_state in zip(self.retain_terms, state["cycles"], strict=True):
@@ -102,6 +111,8 @@ class StepPlan:
             self.controller.restore(state["controller"])
         if self.attacker:
             self.attacker.restore(state["attacker"])
+        if self.retain_gradient:
+            self.retain_gradient.restore(state["retain_gradient"])
 
 
 def plan_steps(

@@ -17,6 +17,7 @@ from core.unlearning.step_plan import StepPlan
 from core.unlearning.tuner import Tuner
 
 _WEIGHT, _OPTIMIZER, _RANDOM, _BEST, _ATTACKER = "weight", "optimizer", "random", "best", "attacker"
+_RETAIN_GRADIENT = "retain_gradient"
 
 
 class TrainingState:
@@ -47,6 +48,9 @@ class TrainingState:
         tensors |= {f"{_OPTIMIZER}/{name}": tensor for name, tensor in optimizer_tensors.items()}
         if self._plan.attacker:
             tensors |= {f"{_ATTACKER}/{name}": local_part(way) for name, way in self._plan.attacker.way.items()}
+        if self._plan.retain_gradient:
+            means = self._plan.retain_gradient.mean.items()
+            tensors |= {f"{_RETAIN_GRADIENT}/{name}": local_part(mean) for name, mean in means}
         tensors |= {f"{_RANDOM}/{name}": tensor for name, tensor in _torch_random_states().items()}
         values = {"step": self.step, "tokens": self.tokens, "plan": self._plan.state(), "optimizer": optimizer_state}
         if self._tuner is not None:
@@ -76,6 +80,8 @@ class TrainingState:
                 best[name].copy_(tensor)
             elif kind == _ATTACKER and self._plan.attacker:
                 self._plan.attacker.way[name].copy_(tensor)
+            elif kind == _RETAIN_GRADIENT and self._plan.retain_gradient:
+                self._plan.retain_gradient.mean[name].copy_(tensor)
             elif kind == _OPTIMIZER:
                 yield name, tensor
             elif name == "cpu":

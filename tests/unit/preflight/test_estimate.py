@@ -270,9 +270,12 @@ def test_a_defence_against_relearning_takes_memory_for_gradients_and_for_the_att
         assert ("the attacker's weights" in sizes[defence]) == (defence != "selective")
     projected = items(with_training(plain, conflicting_gradients="project"), "unlearning")
     assert projected["gradients set aside"] == sizes["selective"]["gradients set aside"]
+    assert projected["the retain gradient's mean"] >= 4 * EIGHT_BILLION
     attacked = with_training(plain, relearning_defence="attacker", snapshot_every=10)
     without = with_training(plain, snapshot_every=10)
     assert estimate(attacked).scratch_bytes == estimate(without).scratch_bytes + 2 * 4 * EIGHT_BILLION
+    projecting = with_training(plain, conflicting_gradients="project", snapshot_every=10)
+    assert estimate(projecting).scratch_bytes == estimate(without).scratch_bytes + 2 * 4 * EIGHT_BILLION
     # an attack takes as many tokens again as the forget set's part of an update
     forget = next(draw.tokens for draw in plain.draws() if draw.name == "forget")
     assert attacked.trained_tokens == pytest.approx(plain.trained_tokens + plain.steps * forget, rel=1e-6)

@@ -57,6 +57,7 @@ def naive_training(defence, steps, *, project=False):
     rows = [len(ids) - first for ids, first in chunks]
     weights = list(model.parameters())
     way = [torch.zeros_like(weight) for weight in weights]
+    means = [torch.zeros_like(weight) for weight in weights]
     fork = np.random.default_rng([SEED, 0, 4])
     rate = math.exp(fork.uniform(math.log(0.5 * RATE), math.log(5 * RATE)))
     assert fork.integers(4, 17) >= steps  # one attack
@@ -89,8 +90,9 @@ def naive_training(defence, steps, *, project=False):
                 zero = torch.zeros_like(weight)
                 forget = sum((part[number] for part in parts if part[number] is not None), zero)
                 kept = zero if retain[number] is None else retain[number]
-                if project and bool(kept.any()):
-                    flat = without_conflict(forget.flatten().tolist(), kept.flatten().tolist())
+                means[number] = 0.9 * means[number] + 0.1 * kept
+                if project and bool(means[number].any()):
+                    flat = without_conflict(forget.flatten().tolist(), means[number].flatten().tolist())
                     forget = torch.tensor(flat, dtype=forget.dtype).reshape(forget.shape)
                 weight -= RATE * (forget + kept)
     return weights
@@ -244,7 +246,15 @@ def test_tokens_of_the_attack_are_counted():
 
 @pytest.mark.parametrize("defence", DEFENCES)
 @pytest.mark.parametrize(
-    "changes", [{}, {"lora": Lora(rank=8)}, {"trainable": ["model.layers.1.*"]}, {"optimizer": "sgd"}]
+    "changes",
+    [
+        {},
+        {"lora": Lora(rank=16)},
+        {"trainable": ["model.layers.1.*"]},
+        {"optimizer": "sgd"},
+        {"conflicting_gradients": "project"},
+        {"conflicting_gradients": "project", "lora": Lora(rank=16)},
+    ],
 )
 def test_a_paused_defended_training_ends_like_an_undisturbed_one(defence, changes, tmp_path):
     changes = {"epochs": 4, "relearning_defence": defence} | changes

@@ -212,10 +212,16 @@ def test_a_tuned_training_reports_its_rate_and_its_end_and_is_repeatable(method,
 
 
 @pytest.mark.parametrize(
-    ("method", "defence"), [("calibrated", "none"), ("gradient_ascent", "none"), ("gradient_ascent", "attacker")]
+    ("method", "changes"),
+    [
+        ("calibrated", {}),
+        ("calibrated", {"conflicting_gradients": "project"}),
+        ("gradient_ascent", {}),
+        ("gradient_ascent", {"relearning_defence": "attacker", "conflicting_gradients": "project"}),
+    ],
 )
-def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, defence, learned, tmp_path):
-    training = settings(epochs=3, relearning_defence=defence)
+def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, changes, learned, tmp_path):
+    training = settings(epochs=3, **changes)
     undisturbed, result = run(method, training=training, sets=known_sets(), model=fresh(learned))
     for fence in range(1, 30):
         events = []
