@@ -27,7 +27,7 @@ class ForgetGradient:
     def __init__(
         self, accumulator: Accumulator, plan: StepPlan, model: PreTrainedModel, training: Training, steps: int
     ) -> None:
-        """Gives the plan the attacker and the mean retain gradient, whose states belong to its own.
+        """Gives the plan the attacker and the mean retain gradient, which snapshots hold.
 
         `steps`: the updates of the whole training.
         """

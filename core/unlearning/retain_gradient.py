@@ -1,7 +1,6 @@
 """The running mean of the retain terms' gradient, against which the forget term's may not point."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +20,18 @@ class RetainGradient:
             for name, weight in weights.items()
         }
         self._weights = weights
-        self._updates = 0
 
     @torch.no_grad()
     def observe(self) -> None:
-        """Takes the present gradients, the retain terms' of an update, into the mean."""
+        """Takes the present gradients, the retain terms' of an update, into the mean.
+
+        Trial updates count: a model that is still the original has no gradient of KL, and theirs say what harms it.
+        """
         for name, mean in self.mean.items():
-            if self._updates == 0:
-                mean.zero_()
             mean.mul_(DECAY)
             gradient = self._weights[name].grad
             if gradient is not None:
                 mean.add_(gradient, alpha=1 - DECAY)
-        self._updates += 1
 
     @torch.no_grad()
     def project(self, name: str, gradient: Tensor) -> Tensor:
@@ -50,11 +48,3 @@ class RetainGradient:
         if product < 0:
             return (gradient - unit * (product / torch.sum(unit * unit))).to(gradient.dtype)
         return gradient
-
-    def state(self) -> dict[str, Any]:
-        """The state from which `restore` continues, beside `mean`; JSON."""
-        return {"updates": self._updates}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restores `state`; the caller fills `mean`, unless no update was made yet."""
-        self._updates = state["updates"]

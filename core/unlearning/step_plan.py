@@ -95,14 +95,8 @@ class StepPlan:
         """The state from which `restore` continues with the same records and weights; JSON."""
         controller = self.controller.state() if self.controller else None
         attacker = self.attacker.state() if self.attacker else None
-        retain_gradient = self.retain_gradient.state() if self.retain_gradient else None
         cycles = [sampled.cycle.state() for sampled in self.retain_terms]
-        return {
-            "cycles": cycles,
-            "controller": controller,
-            "attacker": attacker,
-            "retain_gradient": retain_gradient,
-        }
+        return {"cycles": cycles, "controller": controller, "attacker": attacker}
 
     def restore(self, state: dict[str, Any]) -> None:
         for sampled, cycle_state in zip(self.retain_terms, state["cycles"], strict=True):
@@ -111,8 +105,6 @@ class StepPlan:
             self.controller.restore(state["controller"])
         if self.attacker:
             self.attacker.restore(state["attacker"])
-        if self.retain_gradient:
-            self.retain_gradient.restore(state["retain_gradient"])
 
 
 def plan_steps(

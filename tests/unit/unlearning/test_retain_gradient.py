@@ -50,15 +50,3 @@ def test_the_mean_of_coarse_weights_is_kept_in_float32():
     taken = retain.project("w", torch.tensor([-1.0, 1.0], dtype=torch.bfloat16))
     assert taken.dtype == torch.bfloat16
     assert taken.tolist() == [0.0, 1.0]
-
-
-def test_trial_updates_leave_no_trace():
-    weight = nn.Parameter(torch.zeros(2))
-    retain = RetainGradient({"w": weight})
-    before = retain.state()
-    weight.grad = torch.tensor([1.0, 0.0])
-    retain.observe()
-    retain.restore(before)
-    weight.grad = torch.tensor([0.0, 1.0])
-    retain.observe()
-    assert retain.mean["w"].tolist() == pytest.approx([0.0, 0.1])
