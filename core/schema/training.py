@@ -61,8 +61,8 @@ _RELEARNING_DEFENCE = (
 )
 _CONFLICTING_GRADIENTS = (
     "What happens where the forget term's gradient points against the retain terms'. `project`: in each weight tensor"
-    " what points against it is taken out, so that forgetting does not undo what the retain terms repair; needs memory"
-    " for one more gradient. `add`: both are added as they are."
+    " what points against their mean is taken out, so that forgetting does not undo what they repair; needs memory for"
+    " two more gradients. `add`: both are added as they are."
 )
 _TRAINABLE = (
     "The weights that are trained: `all`, or patterns of their names, such as `model.layers.1*.mlp.*` (`*` stands for"

@@ -46,7 +46,8 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
    A reading has a distance between forget and unseen text, and the harm to retain and to unseen text, in multiples of
    what is tolerated. The forget term's weight is multiplied by distance / max(1, harm), within 0.1 and 1: once the harm
    exceeds the distance, the retain terms repair it. While the distance is over 1 and the harm under 1, each reading
-   raises the learning rate by half, to 16 times the range test's at most.
+   raises the learning rate by half, to 16 times the range test's at most, unless the distance is ahead of its schedule:
+   from the first reading's to nothing in half of the updates.
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
@@ -66,6 +67,14 @@ are as unlikely as unseen ones.
 Tuning costs the trial updates (about 10), the readings (forward passes over at most 144 records each), and memory for
 one copy of the trained weights.
 
+## Gradients that conflict
+
+`training.conflicting_gradients: project` keeps the forget term from undoing what the retain terms repair, whatever the
+method. m ← 0.9 m + 0.1 r follows the retain terms' gradient r, on the trial updates, too. In each weight tensor whose
+forget gradient g points against m (g·m < 0), g becomes g - (g·m / m·m) m. (GRU, arXiv 2503.09117, tensor by tensor.) A
+defence against relearning changes g first. It takes memory for two more gradients, and runs on one GPU. `calibrated`
+does so; for other methods the default is `add`.
+
 ## Forgetting that lasts
 
 A method that is made to forget only where its records are asked for keeps what it knows in its weights: a few updates
@@ -75,11 +84,11 @@ method (but `task_vector`, which learns the forget set on the way):
 - `selective`: for each matrix of the layers, G = U S Vᵀ becomes c (G - U_k (S_k - s_k) V_kᵀ). The k largest singular
   values are held to the last of them, s_k, and c keeps the norm. k is a sixth of the matrix's smaller side, and at most
   a tenth of the update's scored forget tokens. (A variant of RepSelect, arXiv 2606.17168.) It takes no more tokens.
-- `attacker`: g + ½ ∇L_B(θ + δ), where δ ← δ - ε sign ∇NLL_A(θ + δ) is the way of an attacker who relearns A, a quarter
+- `attacker`: g + w ∇L_B(θ + δ), where δ ← δ - ε sign ∇NLL_A(θ + δ) is the way of an attacker who relearns A, a quarter
   of the forget set; B are other forget records, as many as half of the update's. The attacker begins anew, at δ = 0,
   every 4 to 16 updates, with another A and with ε drawn from half to five times the learning rate. The first tenth of
-  the updates has no attacker. (Like MUDMAN, arXiv 2506.12484, with two shards.) It takes as many tokens as the update's
-  forget records, and memory for the attacked weights.
+  the updates has no attacker; in the next three tenths w rises from 0 to 1. (Like MUDMAN, arXiv 2506.12484, with two
+  shards.) It takes as many tokens as the update's forget records, and memory for the attacked weights.
 - `both`: both, with the gradient at θ + δ made selective, too.
 
 Both take memory for one more gradient, and run on one GPU. An attacker needs weights in float32. How much each defence
