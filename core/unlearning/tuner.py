@@ -19,8 +19,8 @@ CONFIRMATIONS = 2
 LEAST_FORGET_WEIGHT = 0.1
 """The smallest factor on the forget term. Without it, text that is forgotten already would be remembered again."""
 FASTER = 1.5
-"""A reading without harm that is behind the schedule raises the learning rate by this factor. With the range test's rate
-alone, a model of 135 million weights went a fifth of the way in 20 updates."""
+"""A reading without harm that is behind the schedule raises the learning rate by this factor. With the range test's
+rate alone, a model of 135 million weights went a fifth of the way in 20 updates."""
 SCHEDULE = 0.5
 """The share of the updates in which the distance should fall to nothing, evenly; a larger one is behind. The first
 updates of a model that is ahead of it harm most: on TOFU, where the rate was raised, ten times what is tolerated."""

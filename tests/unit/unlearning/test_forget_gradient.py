@@ -176,9 +176,9 @@ def attack_starts(steps, records=8):
     return starts, attacked
 
 
-def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
+def test_the_attacked_gradient_yields_by_the_root_of_the_forget_terms_factor():
     gradients = []
-    for factor in (1.0, 0.25):
+    for factor in (1.0, 0.25, 0.0625):
         model = tiny_model()
         forward, training = Forward(model), plain_training(epochs=1, relearning_defence="attacker")
         plan = plan_steps(
@@ -194,8 +194,11 @@ def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
         plan.forget_factor = factor
         defence.accumulate(forward, plan.term_batches(0, 1, [0, 1]), epoch=0)
         gradients.append([weight.grad for weight in model.parameters()])
-    for whole, quarter in zip(*gradients, strict=True):
-        torch.testing.assert_close(quarter, whole / 4)
+    for whole, quarter, sixteenth in zip(*gradients, strict=True):
+        # whole = plain + attacked, quarter = plain / 4 + attacked / 2
+        attacked = 4 * quarter - whole
+        torch.testing.assert_close(sixteenth, (whole - attacked) / 16 + attacked / 4)
+        assert attacked.abs().max() > 0
 
 
 def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():
