@@ -13,7 +13,7 @@ demo: .venv/installed
 demo-real: .venv/installed
 	@$(BIN)/unlearn demo --real --data $(DATA) --port $(PORT)
 
-# without --max-worker-restart 0, a test whose process dies is started again for ever: pytest-xdist hands its file on
+# without --max-worker-restart 0, a test whose process dies is started again and again, and the run may never end
 test: check .venv/transformers-4/installed .venv/huggingface-hub-previous/installed .venv/object-stores/installed \
 		.venv/openapi-client/installed
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -14,8 +14,8 @@ from core.schema.jobs import JobRequest
 from core.schema.models import ModelShape
 from core.schema.training import TrainingRequest
 from core.schema.weight_patterns import matches_module, matches_weight, suggest_names
-from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.method import Method
+from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
 
 _PREFIXES = ("", "model.", "transformer.")
 
@@ -57,7 +57,7 @@ def _check_forget_gradient(request: JobRequest, method: Method) -> None:
     )
     if problem is not None:
         raise _contradiction("/training/relearning_defence", problem)
-    problem = find_projection_conflict(training.conflicting_gradients or "add", gpus=gpus)
+    problem = find_projection_conflict(training.conflicting_gradients or "add", method, gpus=gpus)
     if problem is not None:
         raise _contradiction("/training/conflicting_gradients", problem)
 

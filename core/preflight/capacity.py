@@ -62,6 +62,7 @@ _TRAINING: tuple[tuple[Change, ...], ...] = (
         Change("/training/optimizer", "adamw8bit"),
         Change("/training/checkpointing", True),
     ),
+    (Change("/training/conflicting_gradients", "add"),),
     (Change("/training/lora", Lora()),),
     (Change("/training/lora", Lora()), Change("/training/checkpointing", True)),
     (
@@ -70,7 +71,8 @@ _TRAINING: tuple[tuple[Change, ...], ...] = (
         Change("/training/checkpointing", True),
     ),
 )
-"""From the smallest change to the largest: first those that keep every update, then coarser numbers, last adapters."""
+"""From the smallest change to the largest: first those that keep every update, then coarser numbers, then gradients
+that are not projected, last adapters."""
 
 
 def find_shortage(workload: Workload, classes: Sequence[WorkerClass]) -> Shortage | None:
@@ -129,7 +131,9 @@ def apply_changes(workload: Workload, changes: Sequence[Change]) -> Workload:
     for change in changes:
         name = _field(change)
         if name == "gpus":
-            workload = replace(workload, gpus=change.value)
+            # what needs one GPU is left out where the request leaves it to the service, as `fill_training` does
+            alone = {"relearning_defence": "none", "conflicting_gradients": "add"} if change.value > 1 else {}
+            workload = replace(workload, gpus=change.value, training=workload.training.model_copy(update=alone))
         else:
             workload = replace(workload, training=workload.training.model_copy(update={name: change.value}))
     return workload

@@ -96,10 +96,10 @@ class Memory:
     @property
     def snapshot_bytes(self) -> int:
         """Bytes of a snapshot: the trained weights, the optimiser's states, the best state of a tuned training, a
-        simulated attacker's weights, and the mean gradient that others are projected by."""
+        simulated attacker's weights, and the retain gradient's mean."""
         trained = self._trained_weight_bytes * self._trained
-        beside = self._attacked_weights().bytes + self._retain_gradient().bytes
-        return trained + self._moments() + self._best_state() + beside
+        optional = self._best_state() + self._attacked_weights().bytes + self._retain_gradient().bytes
+        return trained + self._moments() + optional
 
     def _with_process(self, items: Iterator[Item]) -> Iterator[Item]:
         """Adds the process and the heap's overhead, and leaves out empty items."""
@@ -311,7 +311,7 @@ class Memory:
         return Item("the attacker's weights", self._place, self._share(size))
 
     def _retain_gradient(self) -> Item:
-        """The mean gradient that forget gradients are projected by, in float32."""
+        """The mean of the retain terms' gradient, in float32."""
         size = 4 * self._trained if self._workload.training.conflicting_gradients == "project" else 0
         return Item("the retain gradient's mean", self._place, self._share(size))
 

@@ -13,7 +13,7 @@ from core.unlearning.method import Method, RetainSpec, rehearsal_length
 
 _HALF = 0.6
 """Share of a set's tokens in the half that trains, with room for longer records."""
-_SETTINGS = frozenset({"checkpointing", "optimizer", "master_weights", "lora", "gpus"})
+_SETTINGS = frozenset({"checkpointing", "optimizer", "master_weights", "conflicting_gradients", "lora", "gpus"})
 
 
 MADE_UNSEEN = "unseen to calibrate"

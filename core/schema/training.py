@@ -60,9 +60,9 @@ _RELEARNING_DEFENCE = (
     " `none`: neither."
 )
 _CONFLICTING_GRADIENTS = (
-    "What happens where the forget term's gradient points against the retain terms'. `project`: in each weight tensor"
-    " what points against their mean is taken out, so that forgetting does not undo what they repair; needs memory for"
-    " two more gradients. `add`: both are added as they are."
+    "How the forget term's gradient is added to the retain terms'. `project`: from the forget gradient of each weight"
+    " tensor the component against the running mean of the retain gradient is removed, so that forgetting does not undo"
+    " what the retain terms repair; needs memory for two more gradients, and one GPU. `add`: as it is."
 )
 _TRAINABLE = (
     "The weights that are trained: `all`, or patterns of their names, such as `model.layers.1*.mlp.*` (`*` stands for"

@@ -20,9 +20,9 @@ from core.unlearning.step_plan import StepPlan
 class ForgetGradient:
     """An accumulator that computes the forget term's gradient apart from the retain terms', and changes it.
 
-    In this order: it is made selective; that of an attacked model is added; and, weight tensor by weight tensor, what
-    points against the retain terms' mean gradient is taken out. Which of these, `training` says. Keeps the gradient
-    aside until the retain terms' is computed, which takes the memory of one more gradient.
+    `training` chooses among these, in this order: the gradient is made selective; that of an attacked model is added;
+    in each weight tensor, its component against the retain terms' mean gradient is removed. Keeps the gradient aside
+    until the retain terms' is computed, which takes the memory of one more gradient.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class ForgetGradient:
         Raises what the plain accumulator raises.
         """
         kept: dict[str, Tensor] = {}
-        values = self._accumulator.accumulate(forward, batches[:1], epoch)
+        apart = self._selective is not None or self._retain_gradient is not None  # else all terms share their forwards
+        together = batches[:1] if apart else batches
+        values = self._accumulator.accumulate(forward, together, epoch)
         if self._selective is not None:
             self._selective.apply(_rows(batches[0]))
         self._keep(kept)
@@ -71,7 +73,7 @@ class ForgetGradient:
             if self._selective is not None:
                 self._selective.apply(attacked[1])
             self._keep(kept)
-        if len(batches) > 1:
+        if apart and len(batches) > 1:
             values = _sum(values, self._accumulator.accumulate(forward, batches[1:], epoch))
         if self._retain_gradient is not None:
             self._retain_gradient.observe()
@@ -93,9 +95,11 @@ class ForgetGradient:
         """Adds the forget gradients to the present ones, the retain terms'."""
         for name, gradient in forget.items():
             weight = self._weights[name]
-            if self._retain_gradient is not None:
-                gradient = self._retain_gradient.project(name, gradient)
-            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+            changed = gradient if self._retain_gradient is None else self._retain_gradient.project(name, gradient)
+            if weight.grad is None:
+                weight.grad = changed
+            else:
+                weight.grad += changed
 
 
 def _rows(batch: TermBatch) -> int:

@@ -16,8 +16,8 @@ def steps_per_epoch(records: int, per_step: int) -> int:
 def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:
     """The factor on the learning rate at `step` of `steps` (from 0); in (0, 1], so that no update is lost.
 
-    It rises linearly over the first ceil(warmup * steps) updates, the last of which has the full rate. Then it falls
-    towards 0, which one more update after the last would have.
+    It rises linearly over the first ceil(warmup * steps) updates, the last of which has the full rate. Then, except for
+    `constant`, it falls towards 0, which one more update after the last would have; for `wsd` it stays for a while.
     """
     rising = math.ceil(warmup * steps)
     if step < rising:

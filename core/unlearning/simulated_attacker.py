@@ -33,8 +33,8 @@ SHOWN = 0.25
 RECORDS = 0.5
 """Records of an attacker's step, and of the forget term's at the attacked weights, for each forget record of a step."""
 WEIGHT = 1.0
-"""The weight of the forget term at the attacked weights, beside the plain one's. Where the plain one's yields to harm,
-this yields by the root of its factor: on TOFU, with the factor itself, half as much was left after relearning."""
+"""The weight of the forget term at the attacked weights, where the plain term's is 1. It is multiplied by the root of
+the plain term's factor."""
 BEGINS = 0.1
 """The share of the updates that come before the first attack: what is still known cannot be relearned."""
 RISES = 0.3

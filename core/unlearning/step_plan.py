@@ -65,7 +65,7 @@ class StepPlan:
     attacker: SimulatedAttacker | None = None
     """The attacker of a training with this defence against relearning."""
     retain_gradient: RetainGradient | None = None
-    """The mean that forget gradients are projected by, in a training that does so."""
+    """The mean of the retain terms' gradient, where forget gradients are projected by it."""
     forget_factor: float = 1.0
     """The factor on the forget term's weight."""
 

@@ -21,7 +21,6 @@ from core.schema.events import ChildEvent, CurvePoint, ProgressMade, Resumed
 from core.schema.training import Training
 from core.unlearning.accumulation import Accumulator, GradientAccumulator
 from core.unlearning.forget_gradient import ForgetGradient
-from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.method import Method
 from core.unlearning.objective import StepValues
 from core.unlearning.objectives import resolve
@@ -31,6 +30,7 @@ from core.unlearning.record_sampling import forget_steps
 from core.unlearning.schedule import rate_factor, steps_per_epoch
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
+from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.training_state import TrainingState
 from core.unlearning.tuner import Tuner
 from core.unlearning.updater import NonFiniteLoss, Updater
@@ -102,7 +102,7 @@ def train(
         type(unlearning_method),
         master_weights=training.master_weights,
         gpus=ranks.count,
-    ) or find_projection_conflict(training.conflicting_gradients, gpus=ranks.count)
+    ) or find_projection_conflict(training.conflicting_gradients, unlearning_method, gpus=ranks.count)
     if problem is not None:
         raise CoreError("two_choices", problem)
     if not sets.forget:

@@ -22,8 +22,8 @@ FASTER = 1.5
 """A reading without harm that is behind the schedule raises the learning rate by this factor. With the range test's
 rate alone, a model of 135 million weights went a fifth of the way in 20 updates."""
 SCHEDULE = 0.5
-"""The share of the updates in which the distance should fall to nothing, evenly; a larger one is behind. The first
-updates of a model that is ahead of it harm most: on TOFU, where the rate was raised, ten times what is tolerated."""
+"""The distance should fall evenly to 0 over this share of the updates. The rate is raised only while the distance is
+larger."""
 FASTEST = 16.0
 """The learning rate is at most this multiple of the range test's."""
 PATIENCE = 0.4
@@ -119,6 +119,7 @@ class Tuner:
             "stop_reason": self.stop_reason,
             "best_step": self.best_step,
             "best_reading": asdict(self._best_reading),
+            "first_reading": asdict(self._first_reading),
             "confirmations": self._confirmations,
         }
         return self._best.tensors, values
@@ -129,3 +130,5 @@ class Tuner:
         self.range_test_rate, self.forget_factor = values["range_test_rate"], values["forget_factor"]
         self.best_step, self._best_reading = values["best_step"], Reading(**values["best_reading"])
         self._confirmations = values["confirmations"]
+        if "first_reading" in values:  # older snapshots have none: the model was read again before this
+            self._first_reading = Reading(**values["first_reading"])

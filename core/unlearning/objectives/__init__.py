@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from core.schema.errors import DomainError, Identifier
 from core.schema.training import Training, TrainingRequest
-from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.method import Method, Recipe
 from core.unlearning.step_fitting import SMALL_PARAMETERS, Steps, fit_steps
+from core.unlearning.training_conflicts import find_defence_conflict
 
 _LARGE_PARAMETERS = 1e9
 
@@ -70,8 +70,8 @@ def fill_training(
     The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
     recipe's (from a billion on). All other settings are the nearer recipe's. A recipe's defence against relearning is
     left out if it conflicts with the other settings, if the training is not tuned, and for models of more than 20
-    million weights, whose trainings are slow enough without it; the projection of gradients on several GPUs. Raises
-    UnknownMethod.
+    million weights, whose trainings are slow enough without it. On several GPUs, a recipe's projection of gradients is
+    left out. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)
@@ -103,7 +103,7 @@ def fill_training(
     undefended = conflict is not None or training.tune == "off" or parameters > SMALL_PARAMETERS
     if request.relearning_defence is None and undefended:
         training.relearning_defence = "none"
-    if request.conflicting_gradients is None and find_projection_conflict(training.conflicting_gradients, gpus=gpus):
+    if request.conflicting_gradients is None and gpus > 1:
         training.conflicting_gradients = "add"
     return training
 

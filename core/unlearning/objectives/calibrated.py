@@ -80,9 +80,7 @@ class Calibrated(Method):
             "conflicting_gradients": "project",
         }
     )
-    large: ClassVar[Recipe] = LARGE.model_copy(
-        update={"scheduler": "wsd", "epochs": 10, "records_per_step": 16, "conflicting_gradients": "project"}
-    )
+    large: ClassVar[Recipe] = LARGE.model_copy(update={"scheduler": "linear", "epochs": 10, "records_per_step": 16})
 
     retain_term: RetainTerm = Field(default="kl", description="the term on the retain set")
     retain_weight: float = Field(default=0.75, ge=0, le=1e6, description="the factor on the retain term")

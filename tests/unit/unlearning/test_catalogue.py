@@ -175,13 +175,16 @@ def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
         ("calibrated", {"conflicting_gradients": "add"}, 0, "add"),
         ("npo", {}, 0, "add"),
         ("npo", {"conflicting_gradients": "project"}, 0, "project"),
+        ("npo", {"conflicting_gradients": "project"}, 2, "project"),  # refused as it is, and not changed in silence
     ],
 )
-@pytest.mark.parametrize("parameters", [4_000_000, 8_000_000_000])
-def test_calibrated_projects_conflicting_gradients_where_they_are_whole(method, parameters, given, gpus, treatment):
+def test_calibrated_projects_gradients_of_smaller_models_where_they_are_whole(method, given, gpus, treatment):
     request = TrainingRequest.model_validate(given)
-    filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
-    assert filled.conflicting_gradients == treatment
+    for parameters in (4_000_000, 135_000_000):
+        filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
+        assert filled.conflicting_gradients == treatment
+    large = fill_training(request, method, parameters=8_000_000_000, forget_records=40, gpus=gpus)
+    assert large.conflicting_gradients == given.get("conflicting_gradients", "add")
 
 
 @pytest.mark.parametrize(

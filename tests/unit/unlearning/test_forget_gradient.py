@@ -13,12 +13,12 @@ from core.lm.forward import Forward
 from core.schema.training import Lora
 from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.forget_gradient import ForgetGradient
-from core.unlearning.gradient_conflicts import find_defence_conflict, find_projection_conflict
 from core.unlearning.objective import WeightedTerm
 from core.unlearning.objectives import METHODS, resolve
 from core.unlearning.simulated_attacker import SimulatedAttacker
 from core.unlearning.step_plan import plan_steps
 from core.unlearning.tokenized_set import TokenizedSet
+from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
 from tests.unit.lm.tiny import tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import RATE, example_sets, plain_training, run
 from tests.unit.unlearning.test_formulas import EVERYTHING, SEED, ascent, cross_entropy, descent, mean, tokens
@@ -108,10 +108,11 @@ def test_updates_agree_with_a_plain_loop(defence, gradients):
         torch.testing.assert_close(weight, naive, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("changes", [{"relearning_defence": "both"}, {"conflicting_gradients": "project"}])
 @pytest.mark.parametrize("micro_batch_tokens", [12, 40])
-def test_a_defended_gradient_does_not_depend_on_the_micro_batches(micro_batch_tokens):
+def test_a_changed_gradient_does_not_depend_on_the_micro_batches(micro_batch_tokens, changes):
     whole, cut = (
-        run("calibrated", training=plain_training(relearning_defence="both", micro_batch_tokens=tokens))[0]
+        run("calibrated", training=plain_training(micro_batch_tokens=tokens, **changes))[0]
         for tokens in (100_000, micro_batch_tokens)
     )
     for weight, expected in zip(cut.parameters(), whole.parameters(), strict=True):
@@ -283,10 +284,18 @@ def test_a_defence_that_does_not_go_with_the_training_is_refused(method, changes
     assert caught.value.code == "two_choices"
 
 
-def test_several_gpus_cannot_project_gradients():
-    assert "one GPU" in (find_projection_conflict("project", gpus=2) or "")
-    assert find_projection_conflict("project", gpus=1) is None
-    assert find_projection_conflict("add", gpus=2) is None
+@pytest.mark.parametrize(
+    ("method", "gpus", "message"),
+    [
+        ("npo", 2, "one GPU"),
+        ("task_vector", 1, "learns the forget set"),
+        ("gradient_ascent", 1, "no retain term"),
+    ],
+)
+def test_gradients_that_cannot_be_projected_are_refused(method, gpus, message):
+    assert message in (find_projection_conflict("project", resolve(method, {}), gpus=gpus) or "")
+    assert find_projection_conflict("add", resolve(method, {}), gpus=gpus) is None
+    assert find_projection_conflict("project", resolve("calibrated", {}), gpus=1) is None
 
 
 def test_several_gpus_cannot_share_a_defended_training():

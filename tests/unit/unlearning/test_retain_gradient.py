@@ -1,4 +1,4 @@
-"""The mean of the retain terms' gradient, and forget gradients without what points against it."""
+"""The mean of the retain terms' gradient, and forget gradients without their component against it."""
 
 import pytest
 import torch
@@ -25,22 +25,34 @@ def test_the_mean_forgets_a_tenth_an_update():
     assert retain.mean["w"].tolist() == pytest.approx([0.1 * 0.9 * 0.9, 0.2 * 0.9])
 
 
-def test_what_points_against_the_mean_is_taken_out():
+def test_the_component_against_the_mean_is_removed():
     retain = follow([2.0, 0.0])
     assert projected(retain, -3.0, 5.0) == [0.0, 5.0]
-    assert projected(retain, 3.0, 5.0) == [3.0, 5.0]  # the same way: nothing conflicts
+    assert projected(retain, 3.0, 5.0) == [3.0, 5.0]  # along the mean: nothing conflicts
     diagonal = follow([1.0, 1.0])
     assert projected(diagonal, -3.0, 1.0) == pytest.approx([-2.0, 2.0])
 
 
-def test_before_any_retain_gradient_nothing_is_taken_out():
+def test_before_any_retain_gradient_nothing_is_removed():
     assert projected(follow(), -3.0, 5.0) == [-3.0, 5.0]
     assert projected(follow(None), -3.0, 5.0) == [-3.0, 5.0]
 
 
 def test_a_mean_whose_square_underflows_is_a_direction_like_any_other():
     retain = follow([1e-30, 0.0], dtype=torch.float32)
-    assert projected(retain, -3.0, 5.0, dtype=torch.float32) == [0.0, 5.0]
+    assert projected(retain, -3e-29, 5e-29, dtype=torch.float32) == pytest.approx([0.0, 5e-29])
+
+
+def test_a_mean_that_is_rounding_is_no_direction():
+    retain = follow([1e-7, 0.0])
+    assert projected(retain, -3.0, 5.0) == [-3.0, 5.0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_gradient_that_is_no_number_does_not_stay_in_the_mean(value):
+    retain = follow([value, 2.0], [4.0, 0.0])
+    assert retain.mean["w"].tolist() == pytest.approx([0.4, 0.18])
+    assert projected(retain, -1.0, 0.0) != [-1.0, 0.0]
 
 
 def test_the_mean_of_coarse_weights_is_kept_in_float32():

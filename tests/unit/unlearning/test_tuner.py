@@ -217,7 +217,7 @@ def test_a_tuned_training_reports_its_rate_and_its_end_and_is_repeatable(method,
         ("calibrated", {}),
         ("calibrated", {"conflicting_gradients": "project"}),
         ("gradient_ascent", {}),
-        ("gradient_ascent", {"relearning_defence": "attacker", "conflicting_gradients": "project"}),
+        ("ascent_kl", {"relearning_defence": "attacker", "conflicting_gradients": "project"}),
     ],
 )
 def test_a_tuned_training_paused_after_every_step_ends_like_an_undisturbed_one(method, changes, learned, tmp_path):

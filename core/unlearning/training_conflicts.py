@@ -1,4 +1,4 @@
-"""Trainings whose forget gradient cannot be changed as asked. Imports no torch, since the API reads it too."""
+"""Training settings that contradict the method or the machine. Imports no torch, since the API reads it too."""
 
 from core.schema.training import ConflictingGradients, MasterWeights, RelearningDefence
 from core.unlearning.method import Method
@@ -19,8 +19,15 @@ def find_defence_conflict(
     return None
 
 
-def find_projection_conflict(conflicting_gradients: ConflictingGradients, *, gpus: int) -> str | None:
-    """Returns why a training cannot treat gradients that conflict in this way; None: it can."""
-    if conflicting_gradients == "project" and gpus > 1:
+def find_projection_conflict(conflicting_gradients: ConflictingGradients, method: Method, *, gpus: int) -> str | None:
+    """Returns why a training cannot project its forget gradients; None: it can, or does not."""
+    if conflicting_gradients != "project":
+        return None
+    if type(method).final_weight is not Method.final_weight:
+        return f"the method '{method.name}' learns the forget set on the way: its gradient forgets nothing"
+    held = [method.retain_spec().term != "none", method.unseen_spec(), method.rehearsal_spec()]
+    if not any(held):
+        return f"the method '{method.name}' has no retain term here, so that its gradient conflicts with nothing"
+    if gpus > 1:
         return "a gradient can be projected only where it is whole: on one GPU"
     return None
