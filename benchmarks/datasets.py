@@ -1,7 +1,7 @@
 """The benchmarks' data: records that a small model learns by heart, records that it must forget, and unseen records.
 
-`demo` is made by this project's generator; `demo-50` and `demo-500` have fewer and more to forget, and
-`demo-5-of-500` is a model of 500 people, of whom it must forget five. `tofu` (arXiv
+`demo` is made by this project's generator; `demo-50` and `demo-500` have fewer and more to forget, and each
+`demo-N-of-500` a model of 500 people, of whom it must forget N. `tofu` (arXiv
 2401.06121) and `lume` (arXiv 2502.15097) are read from public files that the project does not ship, `pretraining` from
 texts that a pre-trained model knows already. A seed chooses the people, or the passages: all records of one person are
 in one set.
@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks import passages, tofu
@@ -21,14 +22,14 @@ from core.schema.record import Record
 
 Sets = dict[SetName, list[Record]]
 
-OF_500 = {f"demo-{count}-of-500": count for count in (1, 5, 25, 40, 100)}
+PEOPLE_TO_FORGET = {f"demo-{count}-of-500": count for count in (1, 5, 25, 40, 100)}
 """Benchmarks by the number of people to forget, of 500 that the model knows. `demo` itself forgets 200."""
 
 FILES: dict[str, tuple[str, ...]] = {
     "demo": (),
     "demo-50": (),
     "demo-500": (),
-    **dict.fromkeys(OF_500, ()),
+    **dict.fromkeys(PEOPLE_TO_FORGET, ()),
     "tofu": ("tofu_forget10_perturbed.json", "tofu_retain_perturbed.json", "tofu_retain90.json"),
     "lume": ("lume_pii_forget.jsonl", "lume_pii_retain.jsonl"),
     "pretraining": passages.FOLDERS,
@@ -46,12 +47,11 @@ class DataMissing(Exception):
 def load_sets(name: str, seed: int, folder: Path) -> Sets:
     """Returns the sets of a benchmark for a seed. Raises DataMissing, and KeyError for an unknown name."""
     _refuse_missing(name, folder)
-    if name in OF_500:
-        return demo_sets(forget=OF_500[name], retain=500 - OF_500[name], unseen=400, seed=1000 + seed)
     loaders: dict[str, Callable[[], Sets]] = {
         "demo": lambda: demo_sets(forget=200, retain=300, unseen=400, seed=1000 + seed),
         "demo-50": lambda: demo_sets(forget=50, retain=120, unseen=160, seed=1000 + seed),
         "demo-500": lambda: demo_sets(forget=500, retain=300, unseen=1000, seed=1000 + seed),
+        **{data: partial(_of_500, count, seed) for data, count in PEOPLE_TO_FORGET.items()},
         "tofu": lambda: _tofu(seed, folder),
         "lume": lambda: _lume(seed, folder),
         "pretraining": lambda: _passages(seed, folder),
@@ -89,6 +89,10 @@ def _refuse_missing(name: str, folder: Path) -> None:
     missing = [file for file in FILES[name] if not (folder / file).exists()]
     if missing:
         raise DataMissing(f"{name}: {', '.join(missing)} not found in {folder}: name the folder with {OPTION[name]}")
+
+
+def _of_500(forget: int, seed: int) -> Sets:
+    return demo_sets(forget=forget, retain=500 - forget, unseen=400, seed=1000 + seed)
 
 
 def _tofu(seed: int, folder: Path) -> Sets:

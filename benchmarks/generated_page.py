@@ -6,14 +6,25 @@ from pathlib import Path
 import typer
 
 
-def replace_section(file: Path, name: str, text: str) -> None:
-    """Replaces the text between `<!-- name -->` and `<!-- /name -->` in a Markdown file. BadParameter without them."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+def require_section(file: Path, name: str) -> None:
+    """Raises BadParameter if the Markdown file has no section of this name."""
+    begin, end = _marks(name)
     page = file.read_text()
     if begin not in page or end not in page:
         raise typer.BadParameter(f"{file} has no {begin} … {end}")
+
+
+def replace_section(file: Path, name: str, text: str) -> None:
+    """Replaces the text between `<!-- name -->` and `<!-- /name -->` in a Markdown file. BadParameter without them."""
+    require_section(file, name)
+    begin, end = _marks(name)
+    page = file.read_text()
     before, rest = page.split(begin, 1)
     file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
 def aligned_table(lines: Sequence[Sequence[str]]) -> str:

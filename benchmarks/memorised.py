@@ -14,14 +14,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets import OF_500, Sets, load_few, load_sets
+from benchmarks.datasets import PEOPLE_TO_FORGET, Sets, load_few, load_sets
 from core.demo.people import write_jsonl
 from core.demo.pretraining import Architecture
 from core.schema.model_shape import read_shape
 from core.schema.training import Training, TrainingRequest
 from core.unlearning.objectives import fill_training
 
-EPOCHS = {"demo": 20, "demo-50": 40, "demo-500": 20, "tofu": 24, "lume": 24, **dict.fromkeys(OF_500, 20)}
+EPOCHS = {"demo": 20, "demo-50": 40, "demo-500": 20, "tofu": 24, "lume": 24, **dict.fromkeys(PEOPLE_TO_FORGET, 20)}
 KNOWN_BEFORE = "pretraining"
 """The benchmark whose records a pre-trained model knows already: nothing is trained, and no model is retrained."""
 

@@ -25,7 +25,7 @@ from api.cli.child import ChildFailed
 from api.cli.demo_real import pretrained_model
 from benchmarks.child import run_child
 from benchmarks.datasets import FILES, OPTION, DataMissing
-from benchmarks.generated_page import replace_section
+from benchmarks.generated_page import replace_section, require_section
 from benchmarks.memorised import KNOWN_BEFORE, TrainedModels, prepare_models, tune_models
 from benchmarks.methods_page import page, write_figures
 from benchmarks.results import ORIGINAL, RETRAINED, Result
@@ -312,6 +312,9 @@ def main() -> None:
         )
     if arguments.model_source is not None and arguments.model != SMOLLM2:
         parser.error(f"--model-source goes with --model {SMOLLM2}")
+    section = "methods" if arguments.model == SMALL else f"methods-{arguments.model}"
+    if arguments.out is not None:
+        require_section(arguments.out, section)  # before the jobs, which take hours
     arguments.measure = arguments.measure or ["standard" if arguments.model == SMOLLM2 else "thorough"]
     chosen = [row for row in rows() if arguments.method is None or row.method in arguments.method]
     try:
@@ -325,9 +328,8 @@ def main() -> None:
     text = page(results, public, shlex.join(["unlearn", "bench", "methods", *sys.argv[1:]]))
     print(text)
     if arguments.out is not None:
-        suffix = "" if arguments.model == SMALL else f"-{arguments.model}"
-        replace_section(arguments.out, f"methods{suffix}", text)
-        write_figures(arguments.out.with_name(f"methods{suffix}-figures.csv"), results)
+        replace_section(arguments.out, section, text)
+        write_figures(arguments.out.with_name(f"{section}-figures.csv"), results)
 
 
 if __name__ == "__main__":

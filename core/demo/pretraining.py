@@ -1,12 +1,12 @@
-r"""Trains a small model from scratch until it knows its records by heart: that of the demo, of benchmarks and of tests.
+r"""Trains a small model from scratch until it knows its records by heart, for the demo, the benchmarks and the tests.
 
     python -m core.demo.pretraining --records forget.jsonl --records retain.jsonl --tokenizer-records unseen.jsonl \
         --out DIR
 
 prints one JSON line a step to standard output: `{"step", "steps", "loss"}`, last `{"done": true, "seconds", "loss"}`.
 
-The model is a Llama, or of another architecture of the same width and depth, for benchmarks. The recipe is the quickest
-of several tried with the Llama on the demo's 600 records of 33 tokens, with avx512_bf16. Figures are the
+The model is a Llama; benchmarks also ask for other architectures of the same width and depth. The recipe is the
+quickest of several tried with the Llama on the demo's 600 records of 33 tokens, with avx512_bf16. Figures are the
 perplexity on the trained records, the perplexity on unseen records, and processor seconds. The floor of the first is
 600^(1/33) = 1.21, since nothing tells which record comes.
 

@@ -35,6 +35,13 @@ def test_nobody_is_in_two_of_the_sets(data, few):
     assert records["forget"] != load(data, 1, PUBLIC)["forget"]
 
 
+@pytest.mark.parametrize("count", [1, 5, 25, 40, 100])
+def test_of_500_people_as_many_are_forgotten_as_the_name_says(count):
+    records = load_sets(f"demo-{count}-of-500", 0, PUBLIC)
+    assert len(records["forget"]) == count
+    assert len(records["forget"]) + len(records["retain"]) == 500
+
+
 @pytest.mark.parametrize("few", [False, True])
 def test_probes_are_about_the_people_to_forget_and_protected_questions_about_people_to_keep(few):
     records = loader("tofu", few)("tofu", 0, PUBLIC)
