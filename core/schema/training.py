@@ -28,7 +28,7 @@ _TUNE = (
 )
 _LEARNING_RATE = "The highest learning rate of the training."
 _SCHEDULER = (
-    "How the learning rate falls after the warm-up. `wsd` (warm-up, stable, decay): it stays for 60 % of the remaining"
+    "How the learning rate falls after the warm-up. `wsd` (warm-up, stable, decay): it stays for 40 % of the remaining"
     " updates, then falls linearly."
 )
 _WARMUP = "The share of the updates in which the learning rate rises."

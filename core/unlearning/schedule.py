@@ -4,7 +4,7 @@ import math
 
 from core.schema.training import Scheduler
 
-STABLE = 0.6
+STABLE = 0.4
 """The share of the updates after the warm-up in which `wsd` keeps the full rate."""
 
 

@@ -80,7 +80,7 @@ def naive_training(defence, steps, *, project=False):
                     if gradient is not None:
                         weight -= rate * gradient.sign()
                         step -= rate * gradient.sign()
-            weight = min(1.0, (update + 1) / math.ceil(0.3 * steps))
+            weight = 0.5 * min(1.0, (update + 1) / math.ceil(0.3 * steps))
             part = gradients(attacked, -weight * mean(cross_entropy(attacked, *chunks[record]) for record in others))
             if defence == "both":
                 part = selected(model, part, sum(rows[record] for record in others))

@@ -61,5 +61,5 @@ def test_schedules_have_the_factors_computed_by_hand():
     assert [rate_factor(step, 4, "linear", 0.5) for step in range(4)] == [0.5, 1, 1, 0.5]
     assert [round(rate_factor(step, 4, "cosine", 0), 6) for step in range(4)] == [1, 0.853553, 0.5, 0.146447]
     assert [rate_factor(step, 3, "constant", 0) for step in range(3)] == [1, 1, 1]
-    assert [rate_factor(step, 5, "wsd", 0) for step in range(5)] == pytest.approx([1, 1, 1, 1, 0.5])
-    assert [rate_factor(step, 6, "wsd", 1 / 6) for step in range(6)] == pytest.approx([1, 1, 1, 1, 1, 0.5])
+    assert [rate_factor(step, 5, "wsd", 0) for step in range(5)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3])
+    assert [rate_factor(step, 6, "wsd", 1 / 6) for step in range(6)] == pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3])
