@@ -116,7 +116,7 @@ def _section(method: Mapping[str, Any]) -> str:
     training, source = method["training_defaults"], method["source"]
     recipe = "; ".join(
         f"{size} models: learning rate {number_text(defaults['learning_rate'])}, epochs {defaults['epochs']},"
-        f" {defaults['records_per_step']} records an update"
+        f" {defaults['records_per_step']} records an update, schedule {defaults['scheduler']}"
         for size, defaults in training.items()
     )
     parameters = "\n".join(parameter_rows(method["parameters"]["properties"], method["defaults"]))

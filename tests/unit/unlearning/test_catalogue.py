@@ -183,6 +183,7 @@ def test_calibrated_projects_gradients_of_smaller_models_where_they_are_whole(me
     for parameters in (4_000_000, 135_000_000):
         filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
         assert filled.conflicting_gradients == treatment
+        assert filled.scheduler == ("wsd" if method == "calibrated" else "linear")
     large = fill_training(request, method, parameters=8_000_000_000, forget_records=40, gpus=gpus)
     assert large.conflicting_gradients == given.get("conflicting_gradients", "add")
 

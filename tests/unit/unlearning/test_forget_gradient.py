@@ -212,6 +212,24 @@ def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():
     assert len(set(lengths)) > 1
 
 
+def test_the_weight_of_the_attacked_gradient_rises_from_the_first_attack_on():
+    """A tenth of 20 updates has none, then it takes six to rise to its whole."""
+    model, sets = tiny_model(), example_sets()
+    text = TokenizedSet.tokenize(sets.forget, tiny_tokenizer(), max_length=64, chat="raw", device=torch.device("cpu"))
+    term = WeightedTerm("forget", text, lambda rows: rows.loss, 3.0)
+    weights = dict(model.named_parameters())
+    attacker = SimulatedAttacker(weights, term, text, learning_rate=RATE, records_per_step=8, steps=20, seed=SEED)
+    forward, accumulator = Forward(model, autocast=None), GradientAccumulator(100_000, report=lambda event: None)
+    factors = []
+    for _ in range(12):
+        attacked = attacker.gradient(forward, accumulator, 0)
+        model.zero_grad()
+        if attacked is not None:
+            values, _ = attacked
+            factors.append(values.loss / (3.0 * values.terms["attacked_forget"]))
+    assert factors == pytest.approx([*(0.5 * step / 6 for step in range(1, 7)), *[0.5] * 4])
+
+
 def test_a_single_record_is_relearned_and_forgotten():
     sets = example_sets()
     sets.forget = sets.forget[:1]
