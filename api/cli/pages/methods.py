@@ -87,7 +87,7 @@ method (but `task_vector`, which learns the forget set on the way):
 - `attacker`: g + w ∇L_B(θ + δ), where δ ← δ - ε sign ∇NLL_A(θ + δ) is the way of an attacker who relearns A, a quarter
   of the forget set; B are other forget records, as many as half of the update's. The attacker begins anew, at δ = 0,
   every 4 to 16 updates, with another A and with ε drawn from half to five times the learning rate. The first tenth of
-  the updates has no attacker; in the next three tenths w rises from 0 to ½. (Like MUDMAN, arXiv 2506.12484, with two
+  the updates has no attacker; in the next three tenths w rises from 0 to ¾. (Like MUDMAN, arXiv 2506.12484, with two
   shards.) It takes as many tokens as the update's forget records, and memory for the attacked weights.
 - `both`: both, with the gradient at θ + δ made selective, too.
 

@@ -15,7 +15,7 @@ from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.forget_gradient import ForgetGradient
 from core.unlearning.objective import WeightedTerm
 from core.unlearning.objectives import METHODS, resolve
-from core.unlearning.simulated_attacker import SimulatedAttacker
+from core.unlearning.simulated_attacker import WEIGHT, SimulatedAttacker
 from core.unlearning.step_plan import plan_steps
 from core.unlearning.tokenized_set import TokenizedSet
 from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
@@ -80,7 +80,7 @@ def naive_training(defence, steps, *, project=False):
                     if gradient is not None:
                         weight -= rate * gradient.sign()
                         step -= rate * gradient.sign()
-            weight = 0.5 * min(1.0, (update + 1) / math.ceil(0.3 * steps))
+            weight = WEIGHT * min(1.0, (update + 1) / math.ceil(0.3 * steps))
             part = gradients(attacked, -weight * mean(cross_entropy(attacked, *chunks[record]) for record in others))
             if defence == "both":
                 part = selected(model, part, sum(rows[record] for record in others))
@@ -227,7 +227,7 @@ def test_the_weight_of_the_attacked_gradient_rises_from_the_first_attack_on():
         if attacked is not None:
             values, _ = attacked
             factors.append(values.loss / (3.0 * values.terms["attacked_forget"]))
-    assert factors == pytest.approx([*(0.5 * step / 6 for step in range(1, 7)), *[0.5] * 4])
+    assert factors == pytest.approx([*(WEIGHT * step / 6 for step in range(1, 7)), *[WEIGHT] * 4])
 
 
 def test_a_single_record_is_relearned_and_forgotten():
