@@ -34,8 +34,8 @@ RECORDS = 0.5
 """Records of an attacker's step, and of the forget term's at the attacked weights, for each forget record of a step."""
 WEIGHT = 0.75
 """The weight of the forget term at the attacked weights, where the plain term's is 1. It is multiplied by the root of
-the plain term's factor. With 1, LUME keeps 0.50 of the retrained model's perplexity after relearning, and the demo's people
-to keep lose 4 %; with 0.5, 0.41 to 0.43, and 2 %."""
+the plain term's factor. With 1, LUME keeps 0.50 of the retrained model's perplexity after relearning, and the demo's
+people to keep lose 4 %; with 0.5, 0.41 to 0.43, and 2 %."""
 BEGINS = 0.1
 """The share of the updates that come before the first attack: what is still known cannot be relearned."""
 RISES = 0.3
