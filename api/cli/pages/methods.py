@@ -95,10 +95,11 @@ Both take memory for one more gradient, and run on one GPU. An attacker needs we
 holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
 
 `calibrated` trains models of up to 20 million weights with `attacker`, where its training is tuned, on one GPU or the
-CPU; every other default is `none`. On the demo's people, ten steps of relearning leave 0.72 of the retrained model's
-perplexity with it, and 0.49 without, for a quarter more tokens; retain perplexity ends 2 % above the original's with
-and without. `both` holds longer on LUME and TOFU, for half as much time again and retain perplexities up by 5 %. w is
-multiplied by the root of the factor that the readings give the plain forget term.
+CPU; every other default is `none`. On the demo's people, ten steps of relearning leave 0.72 to 0.78 of the retrained
+model's perplexity with it, and left 0.49 without, for a quarter more tokens; retain perplexity ends 3 % above the
+original's, and 2 % without. Before gradients were projected, `both` held longer on LUME and TOFU, for half as much time
+again and retain perplexities up by 5 %. w is multiplied by the root of the factor that the readings give the plain
+forget term.
 
 ## The methods
 
