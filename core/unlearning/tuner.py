@@ -26,9 +26,8 @@ SCHEDULE = 0.5
 larger."""
 FASTEST = 16.0
 """The learning rate is at most this multiple of the range test's."""
-PATIENCE = 0.6
-"""Share of the updates that may pass without a better state: as many as those in which `wsd` lowers the rate. At a high
-rate the readings go up and down, and the best state comes late."""
+PATIENCE = 0.4
+"""Share of the updates that may pass without a better state."""
 
 
 class Tuner:

@@ -14,13 +14,12 @@ from tests.integration.console.story import BUSY_ELSEWHERE, Story
 async def ended(story: Story, served: Served, url: str) -> dict[str, Any]:
     """Makes a job with a webhook, cancels it, and records that its message was refused; returns the delivery."""
     job = await story.queued("messages", gpus=BUSY_ELSEWHERE, webhook=url)
-    async with story.sessions.begin() as session:
-        await job_actions.cancel(session, story.organisation, job)
-    (delivery,) = served.get(f"/v1/webhooks/deliveries?job={job}")["data"]
     attempt = DeliveryAttempt(at=datetime.now(UTC), http_status=503, error="status")
-    async with story.sessions.begin() as session:
-        await webhooks.record_attempt(session, delivery["id"], attempt, pauses=(), final=True)
-    return dict(served.get(f"/v1/webhooks/deliveries/{delivery['id']}"))
+    async with story.sessions.begin() as session:  # one transaction, else the service tries to deliver in between
+        await job_actions.cancel(session, story.organisation, job)
+        (delivery,) = await webhooks.page(session, story.organisation, limit=2, job=job)
+        await webhooks.record_attempt(session, delivery.id, attempt, pauses=(), final=True)
+    return dict(served.get(f"/v1/webhooks/deliveries/{delivery.id}"))
 
 
 async def test_a_message_that_did_not_arrive_says_why_and_is_sent_again(
