@@ -131,9 +131,9 @@ def apply_changes(workload: Workload, changes: Sequence[Change]) -> Workload:
     for change in changes:
         name = _field(change)
         if name == "gpus":
-            # what needs one GPU is left out where the request leaves it to the service, as `fill_training` does
-            alone = {"relearning_defence": "none", "conflicting_gradients": "add"} if change.value > 1 else {}
-            workload = replace(workload, gpus=change.value, training=workload.training.model_copy(update=alone))
+            # several GPUs share neither a defence against relearning nor a projection
+            without = {"relearning_defence": "none", "conflicting_gradients": "add"} if change.value > 1 else {}
+            workload = replace(workload, gpus=change.value, training=workload.training.model_copy(update=without))
         else:
             workload = replace(workload, training=workload.training.model_copy(update={name: change.value}))
     return workload

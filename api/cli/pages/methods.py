@@ -46,8 +46,7 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
    A reading has a distance between forget and unseen text, and the harm to retain and to unseen text, in multiples of
    what is tolerated. The forget term's weight is multiplied by distance / max(1, harm), within 0.1 and 1: once the harm
    exceeds the distance, the retain terms repair it. While the distance is over 1 and the harm under 1, each reading
-   raises the learning rate by half, to 16 times the range test's at most, unless the distance is ahead of its schedule:
-   from the first reading's to nothing in half of the updates.
+   raises the learning rate by half, to 16 times the range test's at most.
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 40 % of the updates bring no better state, or when a loss is no finite number.
