@@ -1,5 +1,6 @@
 """Changes of the forget term's gradient before the optimiser gets it: they serve every method and every optimiser."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -65,7 +66,7 @@ class ForgetGradient:
         self._keep(kept)
         attacked = None
         if self._attacker is not None:
-            factor = self._plan.forget_factor
+            factor = math.sqrt(self._plan.forget_factor)
             attacked = self._attacker.gradient(forward, self._accumulator, epoch, factor=factor)
         if attacked is not None:
             values = _sum(values, attacked[0])

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.schema.record import Record
 from core.schema.strict import Strict
-from core.schema.training import RelearningDefence, Scheduler
+from core.schema.training import ConflictingGradients, RelearningDefence, Scheduler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +78,7 @@ class Recipe(Strict):
     gradient_clip: float = 1.0
     micro_batch_tokens: int
     relearning_defence: RelearningDefence = "none"
+    conflicting_gradients: ConflictingGradients = "add"
 
 
 class RetainSpec(Strict):

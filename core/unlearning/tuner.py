@@ -23,8 +23,9 @@ FASTER = 1.5
 alone, a model of 135 million weights went a fifth of the way in 20 updates."""
 FASTEST = 16.0
 """The learning rate is at most this multiple of the range test's."""
-PATIENCE = 0.4
-"""Share of the updates that may pass without a better state."""
+PATIENCE = 0.6
+"""Share of the updates that may pass without a better state: as many as those in which `wsd` lowers the rate. At a high
+rate the readings go up and down, and the best state comes late."""
 
 
 class Tuner:

@@ -70,7 +70,8 @@ def fill_training(
     The learning rate is interpolated geometrically between the small recipe's (up to 20 million weights) and the large
     recipe's (from a billion on). All other settings are the nearer recipe's. A recipe's defence against relearning is
     left out if it conflicts with the other settings, if the training is not tuned, and for models of more than 20
-    million weights, whose trainings are slow enough without it. Raises UnknownMethod.
+    million weights, whose trainings are slow enough without it. On several GPUs, a recipe's projection of gradients is
+    left out. Raises UnknownMethod.
     """
     if method not in METHODS:
         raise UnknownMethod(method)
@@ -102,6 +103,8 @@ def fill_training(
     undefended = conflict is not None or training.tune == "off" or parameters > SMALL_PARAMETERS
     if request.relearning_defence is None and undefended:
         training.relearning_defence = "none"
+    if request.conflicting_gradients is None and gpus > 1:
+        training.conflicting_gradients = "add"
     return training
 
 

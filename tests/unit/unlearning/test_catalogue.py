@@ -170,18 +170,22 @@ def test_labels_are_uniform_over_the_vocabulary_and_drawn_anew_when_asked():
 @pytest.mark.parametrize(
     ("method", "given", "gpus", "treatment"),
     [
-        ("calibrated", {}, 0, "add"),
-        ("calibrated", {"conflicting_gradients": "project"}, 0, "project"),
+        ("calibrated", {}, 0, "project"),
+        ("calibrated", {}, 2, "add"),
+        ("calibrated", {"conflicting_gradients": "add"}, 0, "add"),
         ("npo", {}, 0, "add"),
         ("npo", {"conflicting_gradients": "project"}, 0, "project"),
         ("npo", {"conflicting_gradients": "project"}, 2, "project"),  # refused as it is, and not changed in silence
     ],
 )
-def test_gradients_are_projected_where_the_request_says_so(method, given, gpus, treatment):
+def test_calibrated_projects_gradients_of_smaller_models_where_they_are_whole(method, given, gpus, treatment):
     request = TrainingRequest.model_validate(given)
-    for parameters in (4_000_000, 8_000_000_000):
+    for parameters in (4_000_000, 135_000_000):
         filled = fill_training(request, method, parameters=parameters, forget_records=40, gpus=gpus)
         assert filled.conflicting_gradients == treatment
+        assert filled.scheduler == ("wsd" if method == "calibrated" else "linear")
+    large = fill_training(request, method, parameters=8_000_000_000, forget_records=40, gpus=gpus)
+    assert large.conflicting_gradients == given.get("conflicting_gradients", "add")
 
 
 @pytest.mark.parametrize(

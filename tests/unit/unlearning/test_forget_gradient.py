@@ -15,7 +15,7 @@ from core.unlearning.accumulation import GradientAccumulator
 from core.unlearning.forget_gradient import ForgetGradient
 from core.unlearning.objective import WeightedTerm
 from core.unlearning.objectives import METHODS, resolve
-from core.unlearning.simulated_attacker import SimulatedAttacker
+from core.unlearning.simulated_attacker import WEIGHT, SimulatedAttacker
 from core.unlearning.step_plan import plan_steps
 from core.unlearning.tokenized_set import TokenizedSet
 from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
@@ -63,7 +63,7 @@ def naive_training(defence, steps, *, project=False):
     assert fork.integers(4, 17) >= steps  # one attack
     order = fork.permutation(len(chunks)).tolist()
     shown, others = order[: round(0.25 * len(chunks))], order[round(0.25 * len(chunks)) :]
-    for _ in range(steps):
+    for update in range(steps):
         forget = gradients(model, ascent(model, None, sets, 0))
         if defence in ("selective", "both"):
             forget = selected(model, forget, sum(rows))
@@ -80,7 +80,8 @@ def naive_training(defence, steps, *, project=False):
                     if gradient is not None:
                         weight -= rate * gradient.sign()
                         step -= rate * gradient.sign()
-            part = gradients(attacked, -0.5 * mean(cross_entropy(attacked, *chunks[record]) for record in others))
+            weight = WEIGHT * min(1.0, (update + 1) / math.ceil(0.3 * steps))
+            part = gradients(attacked, -weight * mean(cross_entropy(attacked, *chunks[record]) for record in others))
             if defence == "both":
                 part = selected(model, part, sum(rows[record] for record in others))
             parts.append(part)
@@ -176,9 +177,9 @@ def attack_starts(steps, records=8):
     return starts, attacked
 
 
-def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
+def test_the_attacked_gradient_yields_by_the_root_of_the_forget_terms_factor():
     gradients = []
-    for factor in (1.0, 0.25):
+    for factor in (1.0, 0.25, 0.0625):
         model = tiny_model()
         forward, training = Forward(model), plain_training(epochs=1, relearning_defence="attacker")
         plan = plan_steps(
@@ -194,8 +195,11 @@ def test_the_factor_of_the_forget_term_reaches_the_attacked_gradient():
         plan.forget_factor = factor
         defence.accumulate(forward, plan.term_batches(0, 1, [0, 1]), epoch=0)
         gradients.append([weight.grad for weight in model.parameters()])
-    for whole, quarter in zip(*gradients, strict=True):
-        torch.testing.assert_close(quarter, whole / 4)
+    for whole, quarter, sixteenth in zip(*gradients, strict=True):
+        # whole = plain + attacked, quarter = plain / 4 + attacked / 2
+        attacked = 4 * quarter - whole
+        torch.testing.assert_close(sixteenth, (whole - attacked) / 16 + attacked / 4)
+        assert attacked.abs().max() > 0
 
 
 def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():
@@ -206,6 +210,24 @@ def test_attacks_begin_anew_and_not_before_a_tenth_of_the_updates():
     assert len(lengths) >= 3
     assert all(4 <= length <= 16 for length in lengths)
     assert len(set(lengths)) > 1
+
+
+def test_the_weight_of_the_attacked_gradient_rises_from_the_first_attack_on():
+    """A tenth of 20 updates has none, then it takes six to rise to its whole."""
+    model, sets = tiny_model(), example_sets()
+    text = TokenizedSet.tokenize(sets.forget, tiny_tokenizer(), max_length=64, chat="raw", device=torch.device("cpu"))
+    term = WeightedTerm("forget", text, lambda rows: rows.loss, 3.0)
+    weights = dict(model.named_parameters())
+    attacker = SimulatedAttacker(weights, term, text, learning_rate=RATE, records_per_step=8, steps=20, seed=SEED)
+    forward, accumulator = Forward(model, autocast=None), GradientAccumulator(100_000, report=lambda event: None)
+    factors = []
+    for _ in range(12):
+        attacked = attacker.gradient(forward, accumulator, 0)
+        model.zero_grad()
+        if attacked is not None:
+            values, _ = attacked
+            factors.append(values.loss / (3.0 * values.terms["attacked_forget"]))
+    assert factors == pytest.approx([*(WEIGHT * step / 6 for step in range(1, 7)), *[WEIGHT] * 4])
 
 
 def test_a_single_record_is_relearned_and_forgotten():

@@ -67,7 +67,7 @@ def test_two_good_readings_in_a_row_end_the_training():
 
 
 def test_a_training_that_gets_worse_ends_and_delivers_its_best_state():
-    assert tuned(9, 2, 3, 4, 5, 6, 7, 8, 9, 10) == (7, "no_progress", 1)
+    assert tuned(9, 2, *range(3, 12), 12) == (10, "no_progress", 1)
 
 
 def test_a_training_that_uses_its_budget_delivers_its_best_state():
