@@ -28,7 +28,7 @@ async def send(delivered: Delivered, folder: Path, name: str, purpose: str, text
 
 
 async def submit(delivered: Delivered, **body: object) -> str:
-    request = {"model": "overlapping", "training": {"epochs": 1}, **body}
+    request = {"model": "overlapping", "training": {"epochs": 1, "tune": "off"}, **body}
     answer = await delivered.client.post("/v1/jobs", json=request)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
