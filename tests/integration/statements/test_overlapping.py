@@ -28,7 +28,9 @@ async def send(delivered: Delivered, folder: Path, name: str, purpose: str, text
 
 
 async def submit(delivered: Delivered, **body: object) -> str:
-    request = {"model": "overlapping", "training": {"epochs": 1, "tune": "off"}, **body}
+    # one update of a defended training may be no better than none
+    training = {"epochs": 1, "relearning_defence": "none", "conflicting_gradients": "add", "scheduler": "linear"}
+    request = {"model": "overlapping", "training": training, **body}
     answer = await delivered.client.post("/v1/jobs", json=request)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
