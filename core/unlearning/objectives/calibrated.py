@@ -68,8 +68,8 @@ class Calibrated(Method):
     formula: ClassVar[str] = (
         "mean_x (1/n) Σ_i h(sort(l)_i - Q((i + ½)/n)) + λ h(sort(H)_i - R((i + ½)/n)) + μ KL(q_i || p~_i), H_t the"
         " entropy of p at t, p~_t and q_t the distributions p and p0^κ among the tokens other than x_t; Q and"
-        " R the quantiles of l and H on the unseen record of the same rank, partly under the reference model and partly"
-        " as the model is before the update; h(d) = d²/2δ up to |d| = δ, and |d| - δ/2 beyond"
+        " R the quantiles of l and H on the unseen record of the same rank, as the model is before the update (with"
+        " `following` below 1 partly under the reference model); h(d) = d²/2δ up to |d| = δ, and |d| - δ/2 beyond"
     )
     paper: ClassVar[Paper] = Paper(
         title="This project's own, after the idea of approximate retraining by Yao et al. 2024", url=YAO_2024.url
