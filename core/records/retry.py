@@ -26,8 +26,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same statement may succeed in a moment: the connection or the server failed, not the statement."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
-        # 08 connection, 57P shutdown of the server, 40 rollback by conflict, 53 out of resources
-        return error.connection_invalidated or state[:2] in ("08", "40", "53") or state[:3] == "57P" or not state
+        # 08 connection, 57P shutdown of the server, 40 rollback by conflict, 53 out of resources, 55 not ready, locked
+        # (55000: a database that accepts no connections, as while it is restored)
+        return error.connection_invalidated or state[:2] in ("08", "40", "53", "55") or state[:3] == "57P" or not state
     return isinstance(error, (OSError, TimeoutError, PoolTimeout))
 
 

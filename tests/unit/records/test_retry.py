@@ -19,6 +19,8 @@ def error_of(state: str) -> DBAPIError:
     [
         ("57P01", True, True),  # the server shuts down
         ("40P01", True, True),  # a deadlock
+        ("55000", True, True),  # a database that accepts no connections
+        ("55P03", True, True),  # a lock that another holds
         ("42P01", False, True),  # a table that a migration has still to make
         ("42501", False, False),  # rights that are missing, perhaps for good
         ("P0001", False, False),  # a trigger refuses
