@@ -40,7 +40,7 @@ class _Part(Strict):
 class _State(Strict):
     """The content of the file of this name."""
 
-    version: Literal[4] = 4
+    version: Literal[5] = 5
     step: int
     belongs_to: StoredFingerprint
     parts: list[_Part]

@@ -112,6 +112,12 @@ class UnlearnWorkload(Workload):
             texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
             count = max(1, round(rehearsal.ratio * records))
             draws.append(StepDraw("rehearsal", count, float(count * length), texts * length))
+        spliced = method.spliced_spec()
+        if spliced is not None:
+            texts = min(spliced.texts, math.ceil(spliced.ratio * forget.records * self.training.epochs))
+            count = max(1, round(spliced.ratio * records))
+            length = max(math.ceil(unseen.mean), rehearsal_length(math.ceil(forget.mean)))
+            draws.append(StepDraw("spliced", count, float(count * length), texts * length))
         if self.training.relearning_defence in ("attacker", "both"):
             # half of an update's forget records are relearned, and half as many are forgotten there
             draws.append(StepDraw("attack", records, records * forget.mean, 0))

@@ -98,6 +98,12 @@ class RehearsalSpec(RetainSpec):
     first_temperature: float
 
 
+class SplicedSpec(RetainSpec):
+    """A retain term on at most `texts` texts that are spliced of unseen records and samples of the reference model."""
+
+    texts: int
+
+
 REHEARSAL_MAX_TOKENS = 256
 """Tokens of a rehearsal sample at most, whatever the forget set's length."""
 
@@ -244,6 +250,10 @@ class Method(Strict, ABC):
 
     def rehearsal_spec(self) -> RehearsalSpec | None:
         """The retain term on samples of the reference model; None: no such term."""
+        return None
+
+    def spliced_spec(self) -> SplicedSpec | None:
+        """The retain term on spliced texts; None: no such term. It needs unseen records and rehearsal samples."""
         return None
 
     def needs(self) -> set[Need]:

@@ -54,7 +54,7 @@ Term = Callable[[Rows], Tensor]
 class WeightedTerm:
     """One set's addend of the objective: weight * share * (mean of `term` over the step's records of the set)."""
 
-    name: str  # forget, retain, unseen or rehearsal
+    name: str  # forget, retain, unseen, rehearsal or spliced
     tokenized: TokenizedSet
     term: Term
     weight: float

@@ -4,13 +4,20 @@ import math
 
 from core.schema.training import Scheduler
 
-STABLE = 0.4
-"""The share of the updates after the warm-up in which `wsd` keeps the full rate."""
+STABLE = 0.6
+"""The share of the updates after the warm-up in which `wsd` keeps the full rate. A tuned training may go on to the rest
+earlier."""
 
 
 def steps_per_epoch(records: int, per_step: int) -> int:
     """The updates of one pass over the forget set, of at most `per_step` records each."""
     return -(-records // per_step)
+
+
+def stable_steps(steps: int, scheduler: Scheduler, warmup: float) -> int:
+    """The updates after which the rate begins to fall, where the schedule keeps the full rate for a while; else 0."""
+    rising = math.ceil(warmup * steps)
+    return rising + math.floor(STABLE * (steps - rising)) if scheduler == "wsd" else 0
 
 
 def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:

@@ -17,7 +17,14 @@ from core.schema.training import Training
 from core.unlearning.answer_generation import generate_answers
 from core.unlearning.forgetting_monitor import ForgettingMonitor
 from core.unlearning.held_out import hold_out
-from core.unlearning.method import Method, MovingTargets, RehearsalSpec, RetainSpec, RetainWeightController
+from core.unlearning.method import (
+    Method,
+    MovingTargets,
+    RehearsalSpec,
+    RetainSpec,
+    RetainWeightController,
+    SplicedSpec,
+)
 from core.unlearning.method_context import MethodContext
 from core.unlearning.objective import StepValues, Term, TermBatch, WeightedTerm
 from core.unlearning.record_sampling import Cycle
@@ -26,6 +33,8 @@ from core.unlearning.rehearsal_cache import RehearsalCache
 from core.unlearning.retain_gradient import RetainGradient
 from core.unlearning.retain_losses import descent, hidden, kl
 from core.unlearning.simulated_attacker import SimulatedAttacker
+from core.unlearning.spliced_texts import splice
+from core.unlearning.token_runs import chunk_runs
 from core.unlearning.tokenized_set import TokenizedSet
 
 
@@ -51,7 +60,7 @@ class SampledTerm:
 
 @dataclass
 class StepPlan:
-    """The forget term and the retain terms (on retain, unseen and rehearsal sets) of every step.
+    """The forget term and the retain terms (on retain, unseen, rehearsal and spliced sets) of every step.
 
     `controller` sets the weight of the terms on retain sets; `monitor` reads the model of a tuned training.
     """
@@ -164,14 +173,18 @@ def plan_steps(
         _warn_of_small_retain_set(sum(len(tokenized) for tokenized, _ in retain_sets), len(forget), report)
     unseen_spec = method.unseen_spec()
     if unseen_spec is not None:
-        kept_unseen = context.unseen_halves[0] if method.moves_targets() else context.unseen
-        add_retain_term("unseen", kept_unseen, unseen_spec, 1.0, controlled=False)
-    rehearsal_spec = method.rehearsal_spec()
+        add_retain_term("unseen", _kept_unseen(method, context), unseen_spec, 1.0, controlled=False)
+    rehearsal_spec, spliced_spec = method.rehearsal_spec(), method.spliced_spec()
     if rehearsal_spec is not None:
         retained = [term.weighted.tokenized for term in retain_terms]
         rehearsed = _rehearsed(rehearsal_spec, context, training, retained, should_stop, sets.rehearsal_cache)
         if rehearsed is not None:
             add_retain_term("rehearsal", rehearsed, rehearsal_spec, 1.0, controlled=False)
+            spliced = None
+            if spliced_spec is not None:
+                spliced = _spliced(spliced_spec, method, context, training, retained, rehearsed)
+            if spliced_spec is not None and spliced is not None:
+                add_retain_term("spliced", spliced, spliced_spec, 1.0, controlled=False)
         else:
             report(
                 Warned(
@@ -226,6 +239,29 @@ def _warn_of_small_retain_set(retain: int, forget: int, report: Callable[[ChildE
                 " they are used again, reshuffled, and may be learnt by heart",
             )
         )
+
+
+def _kept_unseen(method: Method, context: MethodContext) -> TokenizedSet:
+    """The calibrating unseen records that give no moving targets."""
+    return context.unseen_halves[0] if method.moves_targets() else context.unseen
+
+
+def _spliced(
+    spec: SplicedSpec,
+    method: Method,
+    context: MethodContext,
+    training: Training,
+    retained: list[TokenizedSet],
+    rehearsed: TokenizedSet,
+) -> TokenizedSet | None:
+    """Texts spliced of samples and of as many copies of unseen records; None where none can be made."""
+    samples = [chunk.ids.tolist() for chunk in rehearsed.chunks]
+    unseen = [chunk.ids.tolist() for chunk in _kept_unseen(method, context).chunks]
+    unseen *= max(1, len(samples) // len(unseen))
+    repetitions = chunk_runs(context.forget.chunks) - chunk_runs(chunk for kept in retained for chunk in kept.chunks)
+    needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
+    texts = splice([*samples, *unseen], min(spec.texts, needed), repetitions=repetitions, seed=training.seed)
+    return TokenizedSet(texts, context.forward.device) if texts else None
 
 
 def _rehearsed(

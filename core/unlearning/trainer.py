@@ -27,7 +27,7 @@ from core.unlearning.objectives import resolve
 from core.unlearning.optimizer import make_optimizer, require_optimizer
 from core.unlearning.parameter_selection import select_parameters
 from core.unlearning.record_sampling import forget_steps
-from core.unlearning.schedule import rate_factor, steps_per_epoch
+from core.unlearning.schedule import rate_factor, stable_steps, steps_per_epoch
 from core.unlearning.snapshot_policy import SnapshotPolicy
 from core.unlearning.step_plan import TrainingSets, plan_steps
 from core.unlearning.training_conflicts import find_defence_conflict, find_projection_conflict
@@ -150,7 +150,10 @@ def train(
 
     optimizer = make_optimizer(trained, training)
     updater = new_updater(optimizer)
-    tuner = None if plan.monitor is None else Tuner(plan.monitor, trained, steps)
+    tuner = None
+    if plan.monitor is not None:
+        stable = stable_steps(steps, training.scheduler, training.warmup)
+        tuner = Tuner(plan.monitor, trained, steps, stable_steps=stable)
     state = TrainingState(model, optimizer, plan, tuner)
     snapshot_policy = SnapshotPolicy(snapshots, state, training.snapshot_every, ranks)
 
@@ -181,12 +184,13 @@ def train(
     for step, (epoch, records) in enumerate(order):
         if step < resumed:
             continue
-        if tuner is not None and tuner.stop_reason is not None:
+        skipped = 0 if tuner is None else tuner.skipped
+        if tuner is not None and (tuner.stop_reason is not None or step + skipped >= steps):
             break
         stop_if_told()
         step_began = time.monotonic()
         highest_rate = training.learning_rate if tuner is None else tuner.learning_rate
-        rate = highest_rate * rate_factor(step, steps, training.scheduler, training.warmup)
+        rate = highest_rate * rate_factor(step + skipped, steps, training.scheduler, training.warmup)
         if tuner is not None:
             plan.forget_factor = tuner.forget_factor
         try:
@@ -205,7 +209,8 @@ def train(
         if tuner is not None:
             tuner.check(state.step)
         seconds = (time.monotonic() - began) / (state.step - resumed)
-        report(ProgressMade(step=state.step, steps=steps, eta_seconds=seconds * (steps - state.step)))
+        last = steps - (0 if tuner is None else tuner.skipped)
+        report(ProgressMade(step=state.step, steps=last, eta_seconds=seconds * (last - state.step)))
         report(_curve_point(state.step, values, rate, time.monotonic() - step_began))
         snapshot_policy.snapshot_if_due()
     stop_if_told()

@@ -35,9 +35,11 @@ class Tuner:
     readings are the same, so they decide alike.
     """
 
-    def __init__(self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int) -> None:
-        """Made before the first update."""
-        self._monitor, self._steps = monitor, steps
+    def __init__(
+        self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int, *, stable_steps: int = 0
+    ) -> None:
+        """Made before the first update. After `stable_steps` of the steps the schedule lowers the rate."""
+        self._monitor, self._steps, self._stable_steps = monitor, steps, stable_steps
         self._every = max(1, math.ceil(steps / CHECKS))
         self._best = WeightCopy(weights)
         self.best_step = 0
@@ -51,6 +53,9 @@ class Tuner:
         self.forget_factor = 1.0
         """The factor on the forget term: the last reading's `forget` / max(1, `retain`, `unseen`), at least
         LEAST_FORGET_WEIGHT and at most 1. So the retain terms can repair harm that exceeds the distance left."""
+        self.skipped = 0
+        """Updates at the full rate that the training leaves out: once forget text is like unseen text, the rate falls.
+        The training ends so much earlier."""
         self.stop_reason: StopReason | None = None
         """Why the training should stop before it has made all updates; None: it goes on."""
 
@@ -68,7 +73,7 @@ class Tuner:
 
     def check(self, step: int) -> None:
         """Reads the model after update `step` (from 1) if a reading is due, and decides whether to stop."""
-        if step % self._every and step < self._steps:
+        if step % self._every and step < self._steps - self.skipped:
             return
         reading = self._monitor.read()
         harm = max(1.0, reading.retain, reading.unseen)
@@ -78,6 +83,8 @@ class Tuner:
         if reading.worst < self._best_reading.worst:
             self._best.take()
             self.best_step, self._best_reading = step, reading
+        if reading.forget <= 1 and not self.skipped:
+            self.skipped = max(0, self._stable_steps - step)
         self._confirmations = self._confirmations + 1 if reading.worst <= 1 else 0
         if self._confirmations >= CONFIRMATIONS:
             self.stop_reason = "converged"
@@ -113,6 +120,7 @@ class Tuner:
             "learning_rate": self.learning_rate,
             "range_test_rate": self.range_test_rate,
             "forget_factor": self.forget_factor,
+            "skipped": self.skipped,
             "stop_reason": self.stop_reason,
             "best_step": self.best_step,
             "best_reading": asdict(self._best_reading),
@@ -125,4 +133,4 @@ class Tuner:
         self.learning_rate, self.stop_reason = values["learning_rate"], values["stop_reason"]
         self.range_test_rate, self.forget_factor = values["range_test_rate"], values["forget_factor"]
         self.best_step, self._best_reading = values["best_step"], Reading(**values["best_reading"])
-        self._confirmations = values["confirmations"]
+        self._confirmations, self.skipped = values["confirmations"], values["skipped"]

@@ -140,7 +140,7 @@ def test_a_tuned_training_of_a_larger_model_takes_many_small_steps(records, step
     kept = fill_training(TrainingRequest(tune="off"), "calibrated", parameters=135_000_000, forget_records=records)
     assert kept.records_per_step == min(20, records)
     small = fill_training(TrainingRequest(), "calibrated", parameters=4_000_000, forget_records=records)
-    assert (small.records_per_step, small.epochs) == (min(20, records), 27)
+    assert (small.records_per_step, small.epochs) == (min(20, records), 40)
 
 
 def test_settings_of_a_request_are_kept():

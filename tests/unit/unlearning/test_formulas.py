@@ -16,6 +16,8 @@ from core.lm.forward import Forward
 from core.unlearning import accumulation
 from core.unlearning.objectives.random_label import uniform_labels
 from core.unlearning.rehearsal import rehearse
+from core.unlearning.spliced_texts import splice
+from core.unlearning.token_runs import chunk_runs
 from tests.unit.lm.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 from tests.unit.unlearning.run import RATE, example_sets, plain_training, run
 
@@ -214,7 +216,7 @@ def scored_end(chunk):
     return chunk.ids, first
 
 
-def kl_and_unseen_and_rehearsal(model, original, sets):
+def kl_and_unseen_rehearsal_and_spliced(model, original, sets):
     forget, *others = (
         encode(records, tiny_tokenizer(), max_length=64, chat="raw")
         for records in (sets.forget, *(retain.records for retain in sets.retain), sets.unseen)
@@ -234,7 +236,13 @@ def kl_and_unseen_and_rehearsal(model, original, sets):
     )
     assert len(samples) > 5
     rehearsal = mean(divergence(model, original, ids, first) for ids, first in map(scored_end, samples))
-    return kl_and_unseen(model, original, sets) + 1.7 * rehearsal
+    texts = [chunk.ids.tolist() for chunk in (*samples, *others[-1])]
+    assert len(samples) < 2 * len(others[-1]), "one copy of each unseen record is among the texts"
+    forgotten = chunk_runs(forget) - chunk_runs(chunk for other in others for chunk in other)
+    spliced = splice(texts, 12, repetitions=forgotten, seed=SEED)
+    assert len(spliced) == 12
+    crossed = mean(divergence(model, original, ids, first) for ids, first in map(scored_end, spliced))
+    return kl_and_unseen(model, original, sets) + 1.7 * rehearsal + 0.9 * crossed
 
 
 NONE = None
@@ -248,6 +256,9 @@ REHEARSAL = {
     "rehearsal_texts": 9,
     "rehearsal_temperature": 1.5,
     "rehearsal_first_temperature": 0.7,
+    "spliced_weight": 0.9,
+    "spliced_ratio": 100.0,
+    "spliced_texts": 12,
 }
 CASES = [
     ("gradient_ascent", {}, 1.0, ascent, NONE, 1.0),
@@ -297,7 +308,7 @@ CASES = [
         {**UNSEEN, **REHEARSAL, **EVERYTHING, **FIXED_TARGETS, "others_weight": 0.0},
         1.0,
         calibrated,
-        kl_and_unseen_and_rehearsal,
+        kl_and_unseen_rehearsal_and_spliced,
         1.0,
     ),
 ]
@@ -353,6 +364,6 @@ def test_a_step_has_retain_records_by_ratio_and_of_each_set_by_weight(monkeypatc
         return accumulate(forward, batches, **arguments)
 
     monkeypatch.setattr(accumulation, "accumulate_gradient", watched)
-    parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5}
+    parameters = {"retain_ratio": 2.0, "unseen_ratio": 1.5, "rehearsal_ratio": 0.5, "spliced_ratio": 1.0}
     run("calibrated", parameters, training=plain_training(epochs=1, records_per_step=2))
-    assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3), ("rehearsal", 1)]] * 3
+    assert drawn == [[("forget", 2), ("retain", 1), ("retain", 3), ("unseen", 3), ("rehearsal", 1), ("spliced", 2)]] * 3

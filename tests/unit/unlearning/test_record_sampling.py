@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.schema.training import Scheduler
 from core.unlearning.record_sampling import Cycle, forget_steps
-from core.unlearning.schedule import rate_factor, steps_per_epoch
+from core.unlearning.schedule import rate_factor, stable_steps, steps_per_epoch
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
@@ -61,5 +61,14 @@ def test_schedules_have_the_factors_computed_by_hand():
     assert [rate_factor(step, 4, "linear", 0.5) for step in range(4)] == [0.5, 1, 1, 0.5]
     assert [round(rate_factor(step, 4, "cosine", 0), 6) for step in range(4)] == [1, 0.853553, 0.5, 0.146447]
     assert [rate_factor(step, 3, "constant", 0) for step in range(3)] == [1, 1, 1]
-    assert [rate_factor(step, 5, "wsd", 0) for step in range(5)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3])
-    assert [rate_factor(step, 6, "wsd", 1 / 6) for step in range(6)] == pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3])
+    assert [rate_factor(step, 5, "wsd", 0) for step in range(5)] == pytest.approx([1, 1, 1, 1, 1 / 2])
+    assert [rate_factor(step, 6, "wsd", 1 / 6) for step in range(6)] == pytest.approx([1, 1, 1, 1, 1, 1 / 2])
+
+
+def test_the_rate_begins_to_fall_after_the_stable_steps():
+    assert stable_steps(5, "wsd", 0) == 3
+    assert stable_steps(6, "wsd", 1 / 6) == 4
+    assert stable_steps(360, "wsd", 0) == 216
+    assert [rate_factor(step, 360, "wsd", 0) for step in (0, 216)] == [1, 1]
+    assert rate_factor(217, 360, "wsd", 0) == pytest.approx(143 / 144)
+    assert stable_steps(100, "linear", 0.1) == 0

@@ -40,7 +40,7 @@ def test_progress_and_curves_are_reported_after_every_update():
     curves = [event for event in events if event.kind == "curve"]
     assert [event.step for event in curves] == list(range(1, 7))
     for event in curves:
-        losses = {"loss", "forget_loss", "retain_loss", "unseen_loss", "rehearsal_loss"}
+        losses = {"loss", "forget_loss", "retain_loss", "unseen_loss", "rehearsal_loss", "spliced_loss"}
         assert set(event.values) == losses | {"learning_rate", "tokens_per_second"}
     assert [event.values["learning_rate"] for event in curves] == pytest.approx(
         [1e-3 * left / 6 for left in range(6, 0, -1)]

@@ -11,7 +11,7 @@ from core.lm.fingerprint import Fingerprint
 from core.lm.forward import Forward
 from core.lm.snapshots import Snapshots
 from core.schema.training import TrainingRequest
-from core.unlearning.forgetting_monitor import Reading
+from core.unlearning.forgetting_monitor import ForgettingMonitor, Reading
 from core.unlearning.objective import accumulate_gradient
 from core.unlearning.objectives import METHODS, fill_training, resolve
 from core.unlearning.step_plan import plan_steps
@@ -121,6 +121,51 @@ def test_a_reading_without_harm_raises_the_rate_until_forget_text_is_like_unseen
         tuner.check(step)
         factors.append(tuner.learning_rate / found)
     assert factors == pytest.approx([1.5, 1.5, 2.25, 2.25, 3.375])
+
+
+def test_the_rate_falls_as_soon_as_forget_text_is_like_unseen_text():
+    readings = ((9, 9), (5, 9), (0.9, 9), (0.5, 9), (3, 9), (0.8, 9), (0.7, 9), (0.6, 9), (0.5, 9))
+    tuner = Tuner(HarmReadings(*readings), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
+    skipped = []
+    for step in range(1, 6):
+        tuner.check(step)
+        skipped.append(tuner.skipped)
+    assert skipped == [0, 7, 7, 7, 7], "the first seven of the nine were not needed, whatever comes later"
+    resumed = Tuner(HarmReadings((9, 0)), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
+    resumed.restore(tuner.state()[1])
+    assert resumed.skipped == 7
+    late = Tuner(HarmReadings((9, 9), (0.9, 9)), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
+    late.check(12)
+    assert late.skipped == 0, "the rate falls already"
+
+
+def test_the_last_update_of_a_shortened_training_is_read():
+    steps = 10 * CHECKS
+    tuner = Tuner(HarmReadings((9, 9), (0.9, 8), (0.5, 2)), [nn.Parameter(torch.zeros(1))], steps, stable_steps=85)
+    tuner.check(10)
+    assert tuner.skipped == 75
+    tuner.check(74)
+    assert tuner.best_step == 10
+    tuner.check(75)
+    assert tuner.best_step == 75
+
+
+def test_a_tuned_training_leaves_out_updates_at_the_full_rate_that_it_does_not_need(learned, monkeypatch):
+    """The readings say after the second of 30 updates that nothing can be told apart, and that much is harmed."""
+    readings = iter([Reading(9, 9, 0), Reading(0.9, 8, 0)])
+    monkeypatch.setattr(
+        ForgettingMonitor, "read", lambda monitor: next(readings, Reading(forget=0.9, retain=7.0, unseen=0.0))
+    )
+    events = []
+    training = plain_training(epochs=10, records_per_step=2, tune="auto", scheduler="wsd", learning_rate=1e-4)
+    run("calibrated", {}, training=training, events=events, model=fresh(learned))
+    rates = [event.values["learning_rate"] for event in events if event.kind == "curve"]
+    steps = [(event.step, event.steps) for event in events if event.kind == "progress"]
+    assert len(rates) == 14, "two at the full rate, twelve that lower it"
+    assert rates[:2] == [rates[0]] * 2
+    assert rates[2:] == pytest.approx([rates[0] * (12 - step) / 12 for step in range(12)])
+    assert steps[0] == (1, 30)
+    assert steps[-1] == (14, 14)
 
 
 def test_the_rate_is_not_raised_without_end():
