@@ -105,7 +105,7 @@ class Tuner:
         report(
             Trained(
                 step=step,
-                steps=self._steps,
+                steps=self._steps - self.skipped,
                 reason=self.stop_reason or "budget",
                 best_step=self.best_step,
                 forget=reading.forget,

@@ -50,6 +50,8 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 60 % of the updates bring no better state, or when a loss is no finite number.
+   A schedule `wsd` keeps the full rate for 60 % of the updates at most. It lowers the rate as soon as the distance is 1
+   or less, and the training ends so much earlier.
 4. **Best state.** The checkpoint holds the state whose worst reading is the least. The event `trained` has its
    readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 
@@ -94,9 +96,9 @@ Both take memory for one more gradient, and run on one GPU. An attacker needs we
 holds against which attack, and at what cost, is in [benchmarks](benchmarks.md#relearning).
 
 `calibrated` trains models of up to 20 million weights with `attacker`, where its training is tuned, on one GPU or the
-CPU; every other default is `none`. On the demo's people, ten steps of relearning leave 0.70 to 0.76 of the retrained
-model's perplexity with it, and left 0.49 without, for a quarter more tokens; retain perplexity ends 3 % above the
-original's, and 2 % without. Before gradients were projected, `both` held longer on LUME and TOFU, for half as much time
+CPU; every other default is `none`. On the demo's people, ten steps of relearning leave about 0.70 of the retrained
+model's perplexity with it, and left 0.49 without, for a quarter more tokens; retain perplexity ends 2 to 3 % above the
+original's. Before gradients were projected, `both` held longer on LUME and TOFU, for half as much time
 again and retain perplexities up by 5 %. w is multiplied by the root of the factor that the readings give the plain
 forget term.
 

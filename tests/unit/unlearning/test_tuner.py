@@ -166,6 +166,8 @@ def test_a_tuned_training_leaves_out_updates_at_the_full_rate_that_it_does_not_n
     assert rates[2:] == pytest.approx([rates[0] * (12 - step) / 12 for step in range(12)])
     assert steps[0] == (1, 30)
     assert steps[-1] == (14, 14)
+    (trained,) = [event for event in events if event.kind == "trained"]
+    assert (trained.step, trained.steps, trained.reason) == (14, 14, "budget")
 
 
 def test_the_rate_is_not_raised_without_end():
