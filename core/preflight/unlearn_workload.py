@@ -9,7 +9,7 @@ from core.evaluation.measurement import Measurement
 from core.preflight.parameter_counts import adapter_parameters, matching_parameters
 from core.preflight.workload import DTYPE_BYTES, PhaseName, SetSize, StepDraw, Workload
 from core.schema.made_sets import retain_records, unseen_copies
-from core.unlearning.method import Method, RetainSpec, rehearsal_length
+from core.unlearning.method import REHEARSAL_MAX_TOKENS, Method, RetainSpec, rehearsal_length
 
 _HALF = 0.6
 """Share of a set's tokens in the half that trains, with room for longer records."""
@@ -116,7 +116,7 @@ class UnlearnWorkload(Workload):
         if spliced is not None:
             texts = min(spliced.texts, math.ceil(spliced.ratio * forget.records * self.training.epochs))
             count = max(1, round(spliced.ratio * records))
-            length = max(math.ceil(unseen.mean), rehearsal_length(math.ceil(forget.mean)))
+            length = min(max(math.ceil(unseen.mean), rehearsal_length(math.ceil(forget.mean))), REHEARSAL_MAX_TOKENS)
             draws.append(StepDraw("spliced", count, float(count * length), texts * length))
         if self.training.relearning_defence in ("attacker", "both"):
             # half of an update's forget records are relearned, and half as many are forgotten there

@@ -29,8 +29,8 @@ _TUNE = (
 _LEARNING_RATE = "The highest learning rate of the training."
 _SCHEDULER = (
     "How the learning rate falls after the warm-up. `wsd` (warm-up, stable, decay): it stays for 60 % of the remaining"
-    " updates, then falls linearly. In a tuned training it falls as soon as forget text is like unseen text, and the"
-    " training ends so much earlier."
+    " updates, then falls linearly. In a tuned training it falls as soon as two readings in a row say that forget text"
+    " is like unseen text, and the training ends so much earlier."
 )
 _WARMUP = "The share of the updates in which the learning rate rises."
 _OPTIMIZER = "The optimiser. `adamw8bit` needs less memory."

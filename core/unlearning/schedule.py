@@ -14,10 +14,10 @@ def steps_per_epoch(records: int, per_step: int) -> int:
     return -(-records // per_step)
 
 
-def stable_steps(steps: int, scheduler: Scheduler, warmup: float) -> int:
-    """The updates after which the rate begins to fall, where the schedule keeps the full rate for a while; else 0."""
+def stable_steps(steps: int, scheduler: Scheduler, warmup: float) -> range:
+    """The steps from the end of the warm-up to the one at which the rate begins to fall; none but for `wsd`."""
     rising = math.ceil(warmup * steps)
-    return rising + math.floor(STABLE * (steps - rising)) if scheduler == "wsd" else 0
+    return range(rising, rising + math.floor(STABLE * (steps - rising))) if scheduler == "wsd" else range(0)
 
 
 def rate_factor(step: int, steps: int, scheduler: Scheduler, warmup: float) -> float:

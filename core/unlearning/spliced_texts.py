@@ -5,43 +5,81 @@ text that the model never saw, of which the request brings little: on LUME, the 
 term held at the reference model's distribution stayed where it was, while that of others fell by a third.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from torch import BoolTensor, LongTensor
 
 from core.lm.data import Chunk
+from core.unlearning.method import REHEARSAL_MAX_TOKENS
 from core.unlearning.token_runs import RUN, TokenRun, covered
 
 _ATTEMPTS = 20
 """Attempts for each text that is asked for: of a few short texts not many different ones can be made."""
 
 
-def splice(texts: Sequence[Sequence[int]], count: int, *, repetitions: Collection[TokenRun], seed: int) -> list[Chunk]:
-    """Returns at most `count` texts, one record each, no two alike, and none of them one of the `texts`, token lists.
+class _Pool:
+    """Texts, as long as a sample may be at most, and where each token stands in them: neither first nor last."""
 
-    All tokens but the first are scored, prompts too, unless they lie in one of the `repetitions`, the runs of tokens
-    that mark text to forget. A text with less than half of its tokens scored is left out. A text is at most as long as
-    the one whose beginning it has. The same seed makes the same texts.
+    def __init__(self, texts: Sequence[Sequence[int]]) -> None:
+        self.texts: list[tuple[int, ...]] = [tuple(text[:REHEARSAL_MAX_TOKENS]) for text in texts if len(text) > RUN]
+        inner = [np.asarray(text[1:-1], dtype=np.int64) for text in self.texts]
+        tokens = np.concatenate([*inner, np.empty(0, dtype=np.int64)])
+        order = tokens.argsort(kind="stable")
+        self._tokens = tokens[order]
+        self._text = np.repeat(np.arange(len(inner)), [len(part) for part in inner])[order]
+        self._place = np.concatenate([*(np.arange(1, len(part) + 1) for part in inner), np.empty(0, dtype=np.int64)])[
+            order
+        ]
+
+    def ending(self, token: int, draw: np.random.Generator) -> tuple[int, ...] | None:
+        """What comes after the token at one of its places; None where it has none."""
+        first, last = np.searchsorted(self._tokens, (token, token + 1))
+        if first == last:
+            return None
+        joint = int(draw.integers(first, last))
+        return self.texts[int(self._text[joint])][int(self._place[joint]) + 1 :]
+
+
+def splice(
+    samples: Sequence[Sequence[int]],
+    unseen: Sequence[Sequence[int]],
+    count: int,
+    *,
+    repetitions: Collection[TokenRun],
+    seed: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Chunk]:
+    """Returns at most `count` texts, one record each, no two alike and none of them one of the given; fewer once
+    `should_stop` turns true.
+
+    The texts are lists of tokens. Beginnings and endings come as often from the model's `samples` as from `unseen`
+    records. A text is at most as long as the one whose beginning it has.
+
+    All tokens but the first are scored, prompts too, but those in one of the `repetitions`, the runs of tokens that
+    mark text to forget, and the one after the beginning of such a run: there the model would go on with it. A text with
+    less than half of its tokens scored is left out. The same seed makes the same texts.
     """
-    draw = np.random.default_rng([seed, 6])
-    long_enough = [tuple(text) for text in texts if len(text) > RUN]
-    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for number, text in enumerate(long_enough):
-        for place in range(1, len(text) - 1):
-            places[text[place]].append((number, place))
-    known, spliced = set(long_enough), list[Chunk]()
-    for _ in range(_ATTEMPTS * count if long_enough else 0):
-        if len(spliced) == count:
+    draw = np.random.default_rng([seed, 0, 6])
+    pools = [pool for pool in (_Pool(samples), _Pool(unseen)) if pool.texts]
+    beginnings = {run[:-1] for run in repetitions}
+    known, spliced = {text for pool in pools for text in pool.texts}, list[Chunk]()
+    for _ in range(_ATTEMPTS * count if pools else 0):
+        if len(spliced) == count or should_stop():
             break
-        first = long_enough[int(draw.integers(len(long_enough)))]
+        texts = pools[int(draw.integers(len(pools)))].texts
+        first = texts[int(draw.integers(len(texts)))]
         end = int(draw.integers(1, len(first) - 1))
-        joints = places[first[end]]
-        second, start = joints[int(draw.integers(len(joints)))]
-        text = (first[: end + 1] + long_enough[second][start + 1 :])[: len(first)]
+        ending = pools[int(draw.integers(len(pools)))].ending(first[end], draw)
+        if ending is None:
+            continue
+        text = (first[: end + 1] + ending)[: len(first)]
+        if text in known or len(text) <= RUN:
+            continue
         scored = [False, *(not repeated for repeated in covered(text[1:], repetitions))]
-        if text in known or len(text) <= RUN or 2 * sum(scored) < len(text):
+        for place in range(RUN, len(text)):
+            scored[place] &= text[place - RUN + 1 : place] not in beginnings
+        if 2 * sum(scored) < len(text):
             continue
         known.add(text)
         spliced.append(Chunk(LongTensor(text), BoolTensor(scored), len(spliced)))

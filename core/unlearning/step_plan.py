@@ -182,7 +182,7 @@ def plan_steps(
             add_retain_term("rehearsal", rehearsed, rehearsal_spec, 1.0, controlled=False)
             spliced = None
             if spliced_spec is not None:
-                spliced = _spliced(spliced_spec, method, context, training, retained, rehearsed)
+                spliced = _spliced(spliced_spec, method, context, training, retained, rehearsed, should_stop)
             if spliced_spec is not None and spliced is not None:
                 add_retain_term("spliced", spliced, spliced_spec, 1.0, controlled=False)
         else:
@@ -253,14 +253,18 @@ def _spliced(
     training: Training,
     retained: list[TokenizedSet],
     rehearsed: TokenizedSet,
+    should_stop: Callable[[], bool],
 ) -> TokenizedSet | None:
-    """Texts spliced of samples and of as many copies of unseen records; None where none can be made."""
-    samples = [chunk.ids.tolist() for chunk in rehearsed.chunks]
-    unseen = [chunk.ids.tolist() for chunk in _kept_unseen(method, context).chunks]
-    unseen *= max(1, len(samples) // len(unseen))
+    """Texts spliced of samples and unseen records; None where none can be made."""
     repetitions = chunk_runs(context.forget.chunks) - chunk_runs(chunk for kept in retained for chunk in kept.chunks)
-    needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
-    texts = splice([*samples, *unseen], min(spec.texts, needed), repetitions=repetitions, seed=training.seed)
+    texts = splice(
+        [chunk.ids.tolist() for chunk in rehearsed.chunks],
+        [chunk.ids.tolist() for chunk in _kept_unseen(method, context).chunks],
+        min(spec.texts, math.ceil(spec.ratio * len(context.forget) * training.epochs)),
+        repetitions=repetitions,
+        seed=training.seed,
+        should_stop=should_stop,
+    )
     return TokenizedSet(texts, context.forward.device) if texts else None
 
 

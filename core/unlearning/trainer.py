@@ -153,7 +153,7 @@ def train(
     tuner = None
     if plan.monitor is not None:
         stable = stable_steps(steps, training.scheduler, training.warmup)
-        tuner = Tuner(plan.monitor, trained, steps, stable_steps=stable)
+        tuner = Tuner(plan.monitor, trained, steps, stable=stable)
     state = TrainingState(model, optimizer, plan, tuner)
     snapshot_policy = SnapshotPolicy(snapshots, state, training.snapshot_every, ranks)
 

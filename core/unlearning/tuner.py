@@ -15,7 +15,8 @@ from core.unlearning.weight_copy import WeightCopy
 CHECKS = 15
 """Readings of a training that uses all its updates."""
 CONFIRMATIONS = 2
-"""Consecutive readings within what is tolerated after which the training stops: a single one may be luck."""
+"""Consecutive readings within what is tolerated after which the training stops, or the rate begins to fall: a single
+one may be luck."""
 LEAST_FORGET_WEIGHT = 0.1
 """The smallest factor on the forget term. Without it, text that is forgotten already would be remembered again."""
 FASTER = 1.5
@@ -24,8 +25,8 @@ alone, a model of 135 million weights went a fifth of the way in 20 updates."""
 FASTEST = 16.0
 """The learning rate is at most this multiple of the range test's."""
 PATIENCE = 0.6
-"""Share of the updates that may pass without a better state: as many as those in which `wsd` lowers the rate. At a high
-rate the readings go up and down, and the best state comes late."""
+"""Share of the updates that may pass without a better state once the rate falls, which `wsd` lets it do after a while.
+At a high rate the readings go up and down, and the best state comes late."""
 
 
 class Tuner:
@@ -36,16 +37,19 @@ class Tuner:
     """
 
     def __init__(
-        self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int, *, stable_steps: int = 0
+        self, monitor: ForgettingMonitor, weights: Sequence[nn.Parameter], steps: int, *, stable: range = range(0)
     ) -> None:
-        """Made before the first update. After `stable_steps` of the steps the schedule lowers the rate."""
-        self._monitor, self._steps, self._stable_steps = monitor, steps, stable_steps
+        """Made before the first update. In the steps `stable` the schedule keeps the full rate, before it lowers it."""
+        self._monitor, self._steps, self._stable = monitor, steps, stable
         self._every = max(1, math.ceil(steps / CHECKS))
         self._best = WeightCopy(weights)
         self.best_step = 0
         """The update after which the best state was; 0: the model as it came."""
         self._best_reading = monitor.read()
         self._confirmations = 0
+        """Readings in a row within what is tolerated."""
+        self._alike = 0
+        """Readings in a row in which forget text is like unseen text."""
         self.learning_rate = 0.0
         """The highest rate of the training's schedule."""
         self.range_test_rate = 0.0
@@ -83,14 +87,15 @@ class Tuner:
         if reading.worst < self._best_reading.worst:
             self._best.take()
             self.best_step, self._best_reading = step, reading
-        if reading.forget <= 1 and not self.skipped:
-            self.skipped = max(0, self._stable_steps - step)
+        self._alike = self._alike + 1 if reading.forget <= 1 else 0
+        if self._alike >= CONFIRMATIONS and step >= self._stable.start and not self.skipped:
+            self.skipped = max(0, self._stable.stop - step)
         self._confirmations = self._confirmations + 1 if reading.worst <= 1 else 0
         if self._confirmations >= CONFIRMATIONS:
             self.stop_reason = "converged"
         elif math.isinf(reading.worst):
             self.diverge()
-        elif step - self.best_step >= PATIENCE * self._steps:
+        elif step - max(self.best_step, self._stable.stop - self.skipped) >= PATIENCE * self._steps:
             self.stop_reason = "no_progress"
 
     def diverge(self) -> None:
@@ -125,6 +130,7 @@ class Tuner:
             "best_step": self.best_step,
             "best_reading": asdict(self._best_reading),
             "confirmations": self._confirmations,
+            "alike": self._alike,
         }
         return self._best.tensors, values
 
@@ -133,4 +139,5 @@ class Tuner:
         self.learning_rate, self.stop_reason = values["learning_rate"], values["stop_reason"]
         self.range_test_rate, self.forget_factor = values["range_test_rate"], values["forget_factor"]
         self.best_step, self._best_reading = values["best_step"], Reading(**values["best_reading"])
-        self._confirmations, self.skipped = values["confirmations"], values["skipped"]
+        self._confirmations, self._alike = values["confirmations"], values["alike"]
+        self.skipped = values["skipped"]

@@ -50,8 +50,9 @@ search begins and the longest training. `"tune": "off"` trains exactly as it is 
 3. **Stop.** The training stops after two readings in a row within what is tolerated (forget and unseen are as close as
    two samples of unseen text are in nine of ten cases; the retain loss is up by at most 0.02, the unseen loss by at
    most 0.04), when 60 % of the updates bring no better state, or when a loss is no finite number.
-   A schedule `wsd` keeps the full rate for 60 % of the updates at most. It lowers the rate as soon as the distance is 1
-   or less, and the training ends so much earlier.
+   A schedule `wsd` keeps the full rate for 60 % of the updates at most. After two readings in a row with a distance of
+   1 or less it lowers the rate, and the training ends so much earlier. The updates without a better state count from
+   there.
 4. **Best state.** The checkpoint holds the state whose worst reading is the least. The event `trained` has its
    readings. Where the model as it came is the best state, the job fails with `no_better_state`.
 
@@ -88,8 +89,9 @@ method (but `task_vector`, which learns the forget set on the way):
 - `attacker`: g + w ∇L_B(θ + δ), where δ ← δ - ε sign ∇NLL_A(θ + δ) is the way of an attacker who relearns A, a quarter
   of the forget set; B are other forget records, as many as half of the update's. The attacker begins anew, at δ = 0,
   every 4 to 16 updates, with another A and with ε drawn from half to five times the learning rate. The first tenth of
-  the updates has no attacker; in the next three tenths w rises from 0 to ¾. (Like MUDMAN, arXiv 2506.12484, with two
-  shards.) It takes as many tokens as the update's forget records, and memory for the attacked weights.
+  the updates has no attacker; in the next three tenths w rises from 0 to ¾ (tenths of the longest training). (Like
+  MUDMAN, arXiv 2506.12484, with two shards.) It takes as many tokens as the update's forget records, and memory for the
+  attacked weights.
 - `both`: both, with the gradient at θ + δ made selective, too.
 
 Both take memory for one more gradient, and run on one GPU. An attacker needs weights in float32. How much each defence

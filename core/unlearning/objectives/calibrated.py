@@ -165,7 +165,7 @@ class Calibrated(Method):
         ge=0,
         le=1e6,
         description="weight of KL(original || model) on texts that have the beginning of one and the end of another of"
-        " the samples and the unseen records, joined at a token that both have; 0: off",
+        " the samples and the unseen records, joined at a token that both have; 0, or no samples: off",
     )
     spliced_ratio: float = Field(default=0.75, gt=0, le=1000, description="spliced texts per forget record in a step")
     spliced_texts: int = Field(

@@ -236,10 +236,9 @@ def kl_and_unseen_rehearsal_and_spliced(model, original, sets):
     )
     assert len(samples) > 5
     rehearsal = mean(divergence(model, original, ids, first) for ids, first in map(scored_end, samples))
-    texts = [chunk.ids.tolist() for chunk in (*samples, *others[-1])]
-    assert len(samples) < 2 * len(others[-1]), "one copy of each unseen record is among the texts"
+    texts = [[chunk.ids.tolist() for chunk in chunks] for chunks in (samples, others[-1])]
     forgotten = chunk_runs(forget) - chunk_runs(chunk for other in others for chunk in other)
-    spliced = splice(texts, 12, repetitions=forgotten, seed=SEED)
+    spliced = splice(*texts, 12, repetitions=forgotten, seed=SEED)
     assert len(spliced) == 12
     crossed = mean(divergence(model, original, ids, first) for ids, first in map(scored_end, spliced))
     return kl_and_unseen(model, original, sets) + 1.7 * rehearsal + 0.9 * crossed

@@ -66,9 +66,9 @@ def test_schedules_have_the_factors_computed_by_hand():
 
 
 def test_the_rate_begins_to_fall_after_the_stable_steps():
-    assert stable_steps(5, "wsd", 0) == 3
-    assert stable_steps(6, "wsd", 1 / 6) == 4
-    assert stable_steps(360, "wsd", 0) == 216
+    assert stable_steps(5, "wsd", 0) == range(3)
+    assert stable_steps(6, "wsd", 1 / 6) == range(1, 4)
+    assert stable_steps(360, "wsd", 0) == range(216)
     assert [rate_factor(step, 360, "wsd", 0) for step in (0, 216)] == [1, 1]
     assert rate_factor(217, 360, "wsd", 0) == pytest.approx(143 / 144)
-    assert stable_steps(100, "linear", 0.1) == 0
+    assert len(stable_steps(100, "linear", 0.1)) == 0

@@ -123,35 +123,66 @@ def test_a_reading_without_harm_raises_the_rate_until_forget_text_is_like_unseen
     assert factors == pytest.approx([1.5, 1.5, 2.25, 2.25, 3.375])
 
 
-def test_the_rate_falls_as_soon_as_forget_text_is_like_unseen_text():
-    readings = ((9, 9), (5, 9), (0.9, 9), (0.5, 9), (3, 9), (0.8, 9), (0.7, 9), (0.6, 9), (0.5, 9))
-    tuner = Tuner(HarmReadings(*readings), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
+def tuner_of(readings, steps=CHECKS, stable=range(9)):
+    return Tuner(HarmReadings(*readings), [nn.Parameter(torch.zeros(1))], steps, stable=stable)
+
+
+def test_the_rate_falls_after_two_readings_in_which_forget_text_is_like_unseen_text():
+    tuner = tuner_of(((9, 9), (0.9, 9), (5, 9), (0.9, 8), (0.5, 8), (3, 8), (0.8, 8), (0.7, 8)))
     skipped = []
-    for step in range(1, 6):
+    for step in range(1, 8):
         tuner.check(step)
         skipped.append(tuner.skipped)
-    assert skipped == [0, 7, 7, 7, 7], "the first seven of the nine were not needed, whatever comes later"
-    resumed = Tuner(HarmReadings((9, 0)), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
+    assert skipped == [0, 0, 0, 5, 5, 5, 5], "the other five of the nine are not needed, whatever comes later"
+    resumed = tuner_of(((9, 9),))
     resumed.restore(tuner.state()[1])
+    assert resumed.skipped == 5
+
+
+def test_the_rate_does_not_fall_earlier_in_the_warm_up_or_while_it_falls():
+    warm = tuner_of(((9, 9), (0.9, 8), (0.9, 8), (0.9, 8)), stable=range(3, 9))
+    skipped = []
+    for step in range(1, 4):
+        warm.check(step)
+        skipped.append(warm.skipped)
+    assert skipped == [0, 0, 6]
+    late = tuner_of(((9, 9), (0.9, 8), (0.9, 8)))
+    late.check(9)
+    late.check(10)
+    assert late.skipped == 0
+
+
+def test_the_count_of_readings_in_a_row_survives_a_resumption():
+    tuner = tuner_of(((9, 9), (0.9, 8)))
+    tuner.check(1)
+    resumed = tuner_of(((9, 9), (0.9, 8)))
+    resumed.restore(tuner.state()[1])
+    resumed.check(2)
     assert resumed.skipped == 7
-    late = Tuner(HarmReadings((9, 9), (0.9, 9)), [nn.Parameter(torch.zeros(1))], CHECKS, stable_steps=9)
-    late.check(12)
-    assert late.skipped == 0, "the rate falls already"
 
 
 def test_the_last_update_of_a_shortened_training_is_read():
-    steps = 10 * CHECKS
-    tuner = Tuner(HarmReadings((9, 9), (0.9, 8), (0.5, 2)), [nn.Parameter(torch.zeros(1))], steps, stable_steps=85)
+    tuner = tuner_of(((9, 9), (0.9, 8), (0.9, 8), (0.5, 2)), steps=10 * CHECKS, stable=range(90))
     tuner.check(10)
-    assert tuner.skipped == 75
-    tuner.check(74)
+    tuner.check(20)
+    assert tuner.skipped == 70
+    tuner.check(79)
     assert tuner.best_step == 10
-    tuner.check(75)
-    assert tuner.best_step == 75
+    tuner.check(80)
+    assert tuner.best_step == 80
+
+
+def test_a_training_waits_for_a_better_state_until_the_rate_has_fallen():
+    """Harm at the full rate exceeds the first distance all the time; what comes after it may repair that."""
+    tuner = tuner_of(((4, 0), *[(2, 4.5)] * 14, (2, 1)))
+    for step in range(1, CHECKS + 1):
+        assert tuner.stop_reason is None
+        tuner.check(step)
+    assert tuner.best_step == CHECKS
 
 
 def test_a_tuned_training_leaves_out_updates_at_the_full_rate_that_it_does_not_need(learned, monkeypatch):
-    """The readings say after the second of 30 updates that nothing can be told apart, and that much is harmed."""
+    """The readings after the second and fourth of 30 updates say that much is harmed and nothing can be told apart."""
     readings = iter([Reading(9, 9, 0), Reading(0.9, 8, 0)])
     monkeypatch.setattr(
         ForgettingMonitor, "read", lambda monitor: next(readings, Reading(forget=0.9, retain=7.0, unseen=0.0))
@@ -161,13 +192,13 @@ def test_a_tuned_training_leaves_out_updates_at_the_full_rate_that_it_does_not_n
     run("calibrated", {}, training=training, events=events, model=fresh(learned))
     rates = [event.values["learning_rate"] for event in events if event.kind == "curve"]
     steps = [(event.step, event.steps) for event in events if event.kind == "progress"]
-    assert len(rates) == 14, "two at the full rate, twelve that lower it"
-    assert rates[:2] == [rates[0]] * 2
-    assert rates[2:] == pytest.approx([rates[0] * (12 - step) / 12 for step in range(12)])
+    assert len(rates) == 16, "four at the full rate, twelve that lower it"
+    assert rates[:4] == [rates[0]] * 4
+    assert rates[4:] == pytest.approx([rates[0] * (12 - step) / 12 for step in range(12)])
     assert steps[0] == (1, 30)
-    assert steps[-1] == (14, 14)
+    assert steps[-1] == (16, 16)
     (trained,) = [event for event in events if event.kind == "trained"]
-    assert (trained.step, trained.steps, trained.reason) == (14, 14, "budget")
+    assert (trained.step, trained.steps, trained.reason) == (16, 16, "budget")
 
 
 def test_the_rate_is_not_raised_without_end():
