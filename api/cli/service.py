@@ -213,15 +213,20 @@ class Service:
 def running_service(
     data_folder: DataFolder, *, port: int, model_roots: list[Path], report: Callable[[str], None]
 ) -> Iterator[None]:
-    """Provides the folder's service: the one that already runs, or one that starts now and stops with the block."""
+    """Provides the folder's service: the one that already runs, or one that starts now and stops with the block.
+
+    SIGTERM, which `unlearn down` sends, ends the block and so the service. Only the main thread may call it.
+    """
     if data_folder.running() is not None:
         yield
         return
     lock = data_folder.lock()
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with Service(data_folder, host="127.0.0.1", port=port, model_roots=model_roots, report=report):
             yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         os.close(lock)
 
 

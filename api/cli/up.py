@@ -80,6 +80,7 @@ def down(data: DataOption = DEFAULT_DATA) -> None:
     os.kill(service.pid, signal.SIGTERM)
     while data_folder.is_locked():
         time.sleep(0.1)
+    _end_stale_processes(data_folder)  # none, unless it was killed before it could end them
     out.print("stopped")
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -125,6 +126,26 @@ def test_down_ends_the_processes_that_a_killed_up_left_behind(fresh: CommandLine
     up.wait(timeout=10)
     assert len(processes_of(fresh)) >= 2  # API and worker go on without it
     assert "left behind" in fresh("down").stdout
+    assert processes_of(fresh) == []
+
+
+def test_down_ends_the_service_of_a_command_that_brings_its_own(fresh: CommandLine) -> None:
+    """As `unlearn demo` does."""
+    program = (
+        "import sys, time; from pathlib import Path; from api.cli.data_folder import DataFolder;"
+        " from api.cli.service import running_service; folder = DataFolder(Path(sys.argv[1])); folder.prepare()\n"
+        "with running_service(folder, port=int(sys.argv[2]), model_roots=[], report=lambda line: None):\n"
+        "    print('ready', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program, str(fresh.data), str(fresh.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        assert len(processes_of(fresh)) >= 3
+        assert fresh("down").stdout.strip() == "stopped"
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert process.stderr.read() == ""
     assert processes_of(fresh) == []
 
 
