@@ -9,7 +9,14 @@ from core.evaluation.measurement import Measurement
 from core.preflight.parameter_counts import adapter_parameters, matching_parameters
 from core.preflight.workload import DTYPE_BYTES, PhaseName, SetSize, StepDraw, Workload
 from core.schema.made_sets import retain_records, unseen_copies
-from core.unlearning.method import REHEARSAL_MAX_TOKENS, Method, RetainSpec, rehearsal_length
+from core.unlearning.method import (
+    REHEARSAL_MAX_TOKENS,
+    Method,
+    RehearsalSpec,
+    RetainSpec,
+    SplicedSpec,
+    rehearsal_length,
+)
 
 _HALF = 0.6
 """Share of a set's tokens in the half that trains, with room for longer records."""
@@ -109,19 +116,21 @@ class UnlearnWorkload(Workload):
         if rehearsal is not None:
             # a sample may be as long as the longest forget records, but most end where the model ends a text
             length = rehearsal_length(math.ceil(forget.mean))
-            texts = min(rehearsal.texts, math.ceil(rehearsal.ratio * forget.records * self.training.epochs))
-            count = max(1, round(rehearsal.ratio * records))
-            draws.append(StepDraw("rehearsal", count, float(count * length), texts * length))
+            draws.append(self._made_draw("rehearsal", rehearsal, records, length))
         spliced = method.spliced_spec()
         if spliced is not None:
-            texts = min(spliced.texts, math.ceil(spliced.ratio * forget.records * self.training.epochs))
-            count = max(1, round(spliced.ratio * records))
             length = min(max(math.ceil(unseen.mean), rehearsal_length(math.ceil(forget.mean))), REHEARSAL_MAX_TOKENS)
-            draws.append(StepDraw("spliced", count, float(count * length), texts * length))
+            draws.append(self._made_draw("spliced", spliced, records, length))
         if self.training.relearning_defence in ("attacker", "both"):
             # half of an update's forget records are relearned, and half as many are forgotten there
             draws.append(StepDraw("attack", records, records * forget.mean, 0))
         return draws
+
+    def _made_draw(self, name: str, spec: RehearsalSpec | SplicedSpec, records: int, length: int) -> StepDraw:
+        """What one update takes from a set of texts of this length that the job makes."""
+        count = max(1, round(spec.ratio * records))
+        texts = min(spec.texts, math.ceil(spec.ratio * self.set_size("forget").records * self.training.epochs))
+        return StepDraw(name, count, float(count * length), texts * length)
 
     def _retain_draw(self, name: str, spec: RetainSpec, records: int, size: SetSize) -> StepDraw:
         count = max(1, round(spec.ratio * records))

@@ -23,22 +23,20 @@ class _Pool:
 
     def __init__(self, texts: Sequence[Sequence[int]]) -> None:
         self.texts: list[tuple[int, ...]] = [tuple(text[:REHEARSAL_MAX_TOKENS]) for text in texts if len(text) > RUN]
-        inner = [np.asarray(text[1:-1], dtype=np.int64) for text in self.texts]
-        tokens = np.concatenate([*inner, np.empty(0, dtype=np.int64)])
-        order = tokens.argsort(kind="stable")
-        self._tokens = tokens[order]
-        self._text = np.repeat(np.arange(len(inner)), [len(part) for part in inner])[order]
-        self._place = np.concatenate([*(np.arange(1, len(part) + 1) for part in inner), np.empty(0, dtype=np.int64)])[
-            order
+        parts = [
+            np.column_stack([text[1:-1], np.full(len(text) - 2, number), np.arange(1, len(text) - 1)])
+            for number, text in enumerate(self.texts)
         ]
+        places = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
+        self._places = places[places[:, 0].argsort(kind="stable")]  # rows (token, number of its text, place in it)
 
     def ending(self, token: int, draw: np.random.Generator) -> tuple[int, ...] | None:
-        """What comes after the token at one of its places; None where it has none."""
-        first, last = np.searchsorted(self._tokens, (token, token + 1))
+        """Returns the tokens that follow `token` in one of the texts, drawn at random; None if no text contains it."""
+        first, last = np.searchsorted(self._places[:, 0], (token, token + 1))
         if first == last:
             return None
-        joint = int(draw.integers(first, last))
-        return self.texts[int(self._text[joint])][int(self._place[joint]) + 1 :]
+        _, number, place = (int(value) for value in self._places[int(draw.integers(first, last))])
+        return self.texts[number][place + 1 :]
 
 
 def splice(

@@ -180,11 +180,10 @@ def plan_steps(
         rehearsed = _rehearsed(rehearsal_spec, context, training, retained, should_stop, sets.rehearsal_cache)
         if rehearsed is not None:
             add_retain_term("rehearsal", rehearsed, rehearsal_spec, 1.0, controlled=False)
-            spliced = None
             if spliced_spec is not None:
                 spliced = _spliced(spliced_spec, method, context, training, retained, rehearsed, should_stop)
-            if spliced_spec is not None and spliced is not None:
-                add_retain_term("spliced", spliced, spliced_spec, 1.0, controlled=False)
+                if spliced is not None:
+                    add_retain_term("spliced", spliced, spliced_spec, 1.0, controlled=False)
         else:
             report(
                 Warned(
@@ -260,12 +259,17 @@ def _spliced(
     texts = splice(
         [chunk.ids.tolist() for chunk in rehearsed.chunks],
         [chunk.ids.tolist() for chunk in _kept_unseen(method, context).chunks],
-        min(spec.texts, math.ceil(spec.ratio * len(context.forget) * training.epochs)),
+        _needed(spec, context, training),
         repetitions=repetitions,
         seed=training.seed,
         should_stop=should_stop,
     )
     return TokenizedSet(texts, context.forward.device) if texts else None
+
+
+def _needed(spec: RehearsalSpec | SplicedSpec, context: MethodContext, training: Training) -> int:
+    """The texts of a term whose texts are made: at most as many as the job draws."""
+    return min(spec.texts, math.ceil(spec.ratio * len(context.forget) * training.epochs))
 
 
 def _rehearsed(
@@ -277,11 +281,10 @@ def _rehearsed(
     cache: RehearsalCache | None,
 ) -> TokenizedSet | None:
     """Samples of the reference model, drawn as often as the job uses one; None where there are none."""
-    needed = math.ceil(spec.ratio * len(context.forget) * training.epochs)
     samples = rehearse(
         context.forward,
         context.tokenizer,
-        texts=min(spec.texts, needed),
+        texts=_needed(spec, context, training),
         temperature=spec.temperature,
         first_temperature=spec.first_temperature,
         seed=training.seed,

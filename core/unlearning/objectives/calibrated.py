@@ -39,8 +39,8 @@ half of the people to keep are in no retain set.
   and 0.44, with half the weight on the second. So it was left.
 - Spliced texts, and up to 40 epochs, of which up to 60 % have the full rate: on one model of LUME, retain perplexity is
   up by 1.9 % instead of 4.5 %, relearning leaves 0.55 instead of 0.46, and the AUC of the loss is 0.55 instead of 0.62
-  (retrained model 0.54). With 27 epochs, spliced texts alone: 3.6 %, 0.45 and 0.61. On the demo's people, where the
-  rate falls after 108 updates: 2.0 % instead of 2.7 %, relearning leaves 0.69 instead of 0.70; AUCs as before.
+  (retrained model 0.54). With 27 epochs, spliced texts alone: 3.6 %, 0.45 and 0.61. On the demo's people: 2.2 % after
+  400 updates, 2.0 % after 268 (the rate fell after 108; relearning left 0.69), instead of 2.7 %; AUCs as before.
 
 Tried and left: targets that go from a record's own losses to the unseen record's over the first 40 % of the updates
 (the same harm for the same way gone), twice as many rehearsal samples in an update (a quarter less harm, for a third
